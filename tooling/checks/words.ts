@@ -20,7 +20,8 @@ const PHRASES: readonly Phrase[] = [
     pattern: /\bturn(?:s|ed|ing)? (?:\w+ ){0,3}keys?\b|\bkeys? turns?\b/i,
     instead: 'rotate, a rotation',
   },
-  { name: 'mend', pattern: /\bmend(?:s|ed|ing)?\b/i, instead: 'fix, repair' },
+  // Alone it is a member of the JSON of "status" and "doctor".
+  { name: 'mend', pattern: /\bmend(?:s|ed|ing)\b|\bmend(?= \w)/i, instead: 'fix, repair' },
   {
     name: 'due for a mismatch',
     pattern: /(?:\}|\d|\bbytes|\bdigits|\bcharacters|\bfields?|\bvalues?) (?:is|are|was|were) due\b/,

@@ -77,12 +77,12 @@ export class Ask {
     return SecretBytes.take(await this.passphrase(label, question))
   }
 
-  /** A flag or variable says where the passphrase is: no question is asked for it. */
+  /** Whether a flag or variable says where the passphrase is, so that nobody is asked for it. */
   get hasPassphrase(): boolean {
     return this.#options.passphraseFile !== undefined || this.#options.passphraseFd !== undefined
   }
 
-  /** `--yes` was given: nothing is asked that has a safe answer. */
+  /** Whether `--yes` was given: questions with a safe answer are not asked. */
   get agreed(): boolean {
     return this.#options.yes
   }
@@ -94,7 +94,7 @@ export class Ask {
   }
 
   /**
-   * Asks for a yes before a change.
+   * Asks for confirmation before a change.
    *
    * @param question - Ends in a question mark.
    * @throws {@link CliError} `CLI_DECLINED`, `CLI_NO_TERMINAL`.

@@ -120,7 +120,7 @@ describe.skipIf(process.platform === 'win32')('the compile cache of keyturn', ()
     }
   })
 
-  it('privateCacheFolder() resolves links and judges where they lead', async () => {
+  it('privateCacheFolder() resolves links and checks where they lead', async () => {
     await mkdir(join(folder, 'real'))
     await symlink('real', join(folder, 'link'))
     expect(privateCacheFolder({ XDG_CACHE_HOME: join(folder, 'link') })).toBe(join(folder, 'real/keyturn/compiled'))

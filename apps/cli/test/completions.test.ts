@@ -62,7 +62,7 @@ describe.each(Object.keys(shells) as (keyof typeof shells)[])('completions in %s
   })
 })
 
-// PowerShell is packaged nowhere that the tests run: what can be told without it is the form of the script.
+// PowerShell is packaged nowhere that the tests run: what can be checked without it is the form of the script.
 describe('completions in PowerShell', () => {
   it('are one native completer with a well-formed table of every command', () => {
     const script = completionScript(root, 'powershell')

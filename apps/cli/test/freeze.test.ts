@@ -62,7 +62,7 @@ describe('keyturn emergency freeze', () => {
     dataOf(await run('release', 'sign'))
   })
 
-  it('stops turns on schedule and transport keys as well; identity and revocations stay open', async () => {
+  it('stops rotations on schedule and transport keys as well; identity and revocations stay open', async () => {
     await world.release()
     done(await quick('noise', 'publish'))
     done(await quick('roles', 'propose', '--days', '90'))
@@ -94,7 +94,7 @@ describe('keyturn emergency freeze', () => {
     done(await quick('rotate', 'content', '--local'))
   })
 
-  it('a revocation under it leaves an interrupted turn behind', async () => {
+  it('a revocation under it leaves an interrupted rotation unfinished', async () => {
     done(await quick('noise', 'publish'))
     await writeFile(
       world.path('home', 'transport', 'hand-over.json'),

@@ -22,7 +22,7 @@ afterEach(async () => {
 })
 
 describe('golden files', () => {
-  it('home-1.backup opens for ever: backup 1, home 1, keystores, log and role document', async () => {
+  it('home-1.backup opens forever: backup 1, home 1, keystores, log and role document', async () => {
     const count = await readHomeStream(
       openStream(passphrase, createReadStream(golden) as AsyncIterable<Uint8Array>),
       folder,

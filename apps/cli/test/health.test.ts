@@ -46,7 +46,7 @@ describe('keyturn status and doctor', () => {
     expect(await problems('status', { product: 1 })).toBeDefined()
   })
 
-  it('keep the shape they had: names, kinds, states and mends', async () => {
+  it('keep the shape they had: names, kinds, states and fixes', async () => {
     await world.release()
     await command(world, ['noise', 'publish'])
     const [{ data: status }, { data: doctor }] = [
@@ -93,11 +93,11 @@ describe('keyturn status and doctor', () => {
     await chmod(world.path('home', 'keystore'), 0o644)
     const unsound = await command(world, ['doctor', '--offline'])
     expect(unsound).toMatchObject({ code: 1, ok: false, error: { code: 'CLI_DUE' } })
-    const mends = (unsound.data['findings'] as Finding[])
+    const fixes = (unsound.data['findings'] as Finding[])
       .filter(({ level }) => level === 'error')
       .map(({ mend }) => mend)
-    expect(mends[0]).toMatch(/^chmod go-rwx/)
-    expect(mends.filter((mend) => mend === '' || mend === 'keyturn restore')).toEqual([])
+    expect(fixes[0]).toMatch(/^chmod go-rwx/)
+    expect(fixes.filter((mend) => mend === '' || mend === 'keyturn restore')).toEqual([])
   })
 })
 
@@ -136,8 +136,8 @@ describe('diagnose()', () => {
       client,
       signal: world.signal,
     })
-    const mends = findings.filter(({ level }) => level === 'error').map(({ check, mend }) => [check, mend])
-    expect(mends).toEqual([
+    const fixes = findings.filter(({ level }) => level === 'error').map(({ check, mend }) => [check, mend])
+    expect(fixes).toEqual([
       ['keystore', 'keyturn doctor, with the right passphrase'],
       ['next-key', 'keyturn doctor, with the right passphrase'],
       ['server', 'keyturn doctor, once the server answers; --offline leaves it out'],
@@ -168,7 +168,7 @@ describe('diagnose()', () => {
     expect(await faults()).toEqual([])
   })
 
-  it('names what is wrong, each with the command that mends it', async () => {
+  it('names what is wrong, each with the command that fixes it', async () => {
     const release = await world.release()
     await chmod(world.path('home', 'keystore'), 0o644)
     expect((await faults()).map(({ check, mend }) => [check, mend.split(' ')[0]])[0]).toEqual(['permissions', 'chmod'])

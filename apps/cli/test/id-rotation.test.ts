@@ -137,7 +137,7 @@ describe('rotateIdentityKey()', () => {
       dropLocks(path)
       const log = logOf(path)
       await withIdentity(path, async (identity) => {
-        // Whatever the log says is in force and promised, its owner holds: before anything is mended.
+        // Whatever the log says is in force and promised, its owner holds: before anything is repaired.
         expect(await hasKey(identity, log.state.publicKeys[0]), `call ${at}: key in force`).toBe(true)
         expect(await hasPromised(identity, log.state.nextDigests[0]), `call ${at}: promised key`).toBe(true)
       })

@@ -179,7 +179,7 @@ describe('keyturn sign and verify', () => {
     expect([changed.code, codeOf(changed)]).toEqual([4, 'KEL_STATEMENT'])
   })
 
-  it('after a rotation believes a sealed place, and one only claimed when it is told to', async () => {
+  it('after a rotation believes a sealed place, and one only claimed when a flag says so', async () => {
     const sealed = file('sealed', 'sealed\n')
     const claimed = file('claimed', 'claimed\n')
     expect(await data('sign', sealed, '--seal')).toMatchObject({ sealed_at: 1 })

@@ -66,7 +66,7 @@ describe("a server that uses the transport keys and is dead, or a thief's", { ti
     },
   )
 
-  it('does not hold a revocation up behind an interrupted turn either', async () => {
+  it('does not hold a revocation up after an interrupted rotation either', async () => {
     await noteDeadServer()
     const turn = await noise('rotate', '--now')
     expect(turn).toMatchObject({
@@ -95,7 +95,7 @@ describe("a server that uses the transport keys and is dead, or a thief's", { ti
     expect(isPending()).toBe(false)
   })
 
-  it('leaves a turn two ways out: strike the server off, or --abandon while nothing is published', async () => {
+  it('leaves a rotation two ways out: strike the server off, or --abandon while nothing is published', async () => {
     await noteDeadServer()
     expect(await noise('rotate')).toMatchObject({ code: 3 })
     const before = await publishedRecords()

@@ -92,7 +92,7 @@ async function askForKey(url: string, publicKeyHex: string): Promise<string> {
 }
 
 describe('keyturn noise', { timeout: 600_000 }, () => {
-  it('turns a key on schedule, by what status says is due', async () => {
+  it('rotates a key on schedule, by what status says is due', async () => {
     await keyturn('init', '--product', 'game')
     expect(states(await keyturn('noise', 'publish'))).toEqual(['server: active'])
     expect((await keyturn('noise', 'status', '--check')).exit).toBe(0)
@@ -111,7 +111,7 @@ describe('keyturn noise', { timeout: 600_000 }, () => {
     expect((await keyturn('noise', 'audit')).data['reports']).toMatchObject([{ findings: [] }])
   })
 
-  it('a lost device is refused by whoever looks', async () => {
+  it('a lost device is refused by anyone who looks', async () => {
     await keyturn('init', '--product', 'game')
     await keyturn('noise', 'publish', '--device', 'laptop')
     const identity = parseIdentityName(String((await keyturn('noise', 'status')).data['identity']))
@@ -128,7 +128,7 @@ describe('keyturn noise', { timeout: 600_000 }, () => {
     expect(states(await keyturn('noise', 'lookup', identity.name))).toEqual(['laptop-v2: ok', 'laptop: revoked'])
   })
 
-  it('a whole turn is signed where the key is, and published here at its dates', async () => {
+  it('a whole rotation is signed where the key is, and published here at its dates', async () => {
     await keyturn('init', '--product', 'game')
     await writeFile(join(folder, 'seed'), `${'2a'.repeat(32)}\n`)
     const cold = (device: string): Promise<Answer> =>

@@ -69,7 +69,7 @@ describe('m2pack import', () => {
     expect(readFileSync(join(root, 'out/a.txt'), 'utf8')).toBe('a')
   })
 
-  it('says when a file is no pack', async () => {
+  it('says when a file is not a pack', async () => {
     const root = folder()
     writeFileSync(join(root, 'junk.pck'), 'x'.repeat(500))
     expect(await m2pack('import', '--input', join(root, 'junk.pck'))).toMatchObject({

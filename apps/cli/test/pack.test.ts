@@ -108,7 +108,7 @@ describe('m2pack', () => {
     })
   })
 
-  it('turns the content key by rewrap and by build --previous with equal bytes, from header and manifest too', async () => {
+  it('rotates the content key by rewrap and by build --previous with equal bytes, from header and manifest too', async () => {
     await m2pack('keygen', '--out-dir', at('keys2'), '--no-slots')
     writeFileSync(
       at('slots2.key'),

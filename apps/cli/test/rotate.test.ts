@@ -27,7 +27,7 @@ async function age(policy: Record<string, number>): Promise<void> {
 }
 
 describe('keyturn rotate', () => {
-  it('turns what is due with "all --due", identity and day-to-day keys in one rotation', async () => {
+  it('rotates what is due with "all --due", identity and day-to-day keys in one rotation', async () => {
     expect(dataOf(await run('rotate', 'all', '--due'))).toMatchObject({ turned: [] })
     expect(codeOf(await run('rotate', 'all'))).toBe('CLI_USAGE')
     await age({ identity: 0, release: 0, head: 0, content: 0 })
@@ -55,7 +55,7 @@ describe('keyturn rotate', () => {
     expect(await readFile(world.path('home', 'home.json'), 'utf8')).toBe(before)
   })
 
-  it('finishes an interrupted turn before it begins another: CLI_TURN_PENDING', async () => {
+  it('finishes an interrupted rotation before it begins another: CLI_TURN_PENDING', async () => {
     await writeFile(
       world.path('home', 'journals', 'identity.json'),
       JSON.stringify({ format: 'keyturn-turn', version: 1, turn: 'identity', started: '', done: [], facts: {} }),

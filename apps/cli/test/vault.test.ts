@@ -93,7 +93,7 @@ it('keyturn vault audit verify names the first bad record', async () => {
   })
 })
 
-it('keyturn rotate vault turns the keystore of the home; its passphrase still opens it', async () => {
+it('keyturn rotate vault rotates the keystore of the home; its passphrase still opens it', async () => {
   dataOf(await run(['init', '--product', 'demo']))
   dataOf(await run(['vault', 'init']))
   dataOf(await run(['vault', 'seal', 'a', 'b'], 'x'))

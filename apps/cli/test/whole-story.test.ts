@@ -37,7 +37,7 @@ async function runScript(script: string): Promise<{ code: number | null; output:
 }
 
 describe('docs/guides/the-whole-story.md', () => {
-  it('ships, updates, turns every key and recovers, run as it stands', async () => {
+  it('ships, updates, rotates every key and recovers, run as it stands', async () => {
     const blocks = [...(await readFile(guide, 'utf8')).matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks.length).toBeGreaterThan(8)
     // A program of its own, so that a process started in the background is the one that is stopped.

@@ -229,7 +229,7 @@ async function delta(): Promise<void> {
   const before = pack(old)
   await publish([packEntry(before)])
   await launcher(['update', ...flags(dir)])
-  // An edited file of an encrypted pack is encrypted anew, so all of its bytes are new.
+  // An edited file of an encrypted pack is encrypted again, so all of its bytes are new.
   const edited = old.map((entry, index) => (index % 33 === 0 ? randomBytes(entry.length + 16) : entry))
   const after = pack(edited)
   await publish([packEntry(after)])

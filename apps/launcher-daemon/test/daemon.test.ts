@@ -162,7 +162,7 @@ describe('the local interface', () => {
       ],
       ['an unknown call', { method: 'POST', path: '/api/eval', headers: { ...known, ...json }, body: '{}' }, 400],
       [
-        'a body that is no object',
+        'a body that is not an object',
         { method: 'POST', path: '/api/update', headers: { ...known, ...json }, body: '[]' },
         400,
       ],

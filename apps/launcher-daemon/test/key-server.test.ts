@@ -233,7 +233,7 @@ describe('the runtime key from a release server, access open', () => {
     expect(await play()).toBe('LA_NETWORK')
   })
 
-  it('goes on under the new key of a turned server, also when the old one is gone', async () => {
+  it('goes on under the new key of a rotated server, also when the old one is gone', async () => {
     const { play, key, keys, dropCache, later } = await world()
     expect(await play()).toBe(key.hex)
     await keys.add('two')

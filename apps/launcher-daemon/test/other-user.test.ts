@@ -55,7 +55,7 @@ describe.skipIf(!canTry)('another user of the machine', () => {
     const publisher = await Publisher.create()
     await publisher.release({ 'a.txt': 'one' })
     const folder = await temporaryFolder()
-    await chmod(folder, 0o755) // what keeps him out is not the folder
+    await chmod(folder, 0o755) // what keeps the other user out is not the folder
     const socket = socketName === undefined ? undefined : join(folder, socketName)
     running = await startDaemon({
       folder,
@@ -84,7 +84,7 @@ describe.skipIf(!canTry)('another user of the machine', () => {
     const ready = join(folder, 'ready')
     await writeFile(ready, '')
     await chmod(ready, 0o666)
-    // He tries without a pause, from before there is a socket until long after.
+    // The other user tries without a pause, from before there is a socket until long after.
     const trying = asUser(
       somebody,
       `

@@ -10,7 +10,7 @@ import { answer, LyingServer } from '../../../packages/install-engine/test/suppo
 import { contentKey, DAY, keyId, Publisher } from '../../../packages/install-engine/test/support/publisher.ts'
 import type { MadeRelease, TestFiles } from '../../../packages/install-engine/test/support/publisher.ts'
 
-// docs/spec/manifest.md §4, row by row, against the built program: what plays, what installs, what a player is told.
+// docs/spec/manifest.md §4, row by row, against the built program: what plays, what installs, what a player sees.
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
 if (!existsSync(main)) console.info('States of trust: skipped, the launcher is not built')
@@ -71,7 +71,7 @@ interface Expected {
   readonly trust: TrustStatus
   /** Whether a start without the server runs the client; else the code that bars it. */
   readonly plays: true | string
-  /** Which edition lies in the folder. */
+  /** Which edition is in the folder. */
   readonly edition: string
   /** What `status` says in words. */
   readonly words: RegExp
@@ -215,7 +215,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
       { ...filesOf('two'), 'runtime-key.json': next.json, 'big.bin': 'x' },
       { format: 'm2pack', place: { contentKeys: [{ ...key.entry, status: 'revoked' }, next.entry] } },
     )
-    // The signed list is known, the files cannot be had.
+    // The signed list is known, the files cannot be fetched.
     server.lie = { where: /^files\//, how: (_request, socket) => answer(socket, new Uint8Array(0), '404 Not Found') }
     return [
       made,
@@ -253,7 +253,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
     await publisher.head(next, { head: (head) => ({ ...head, sequence: 1 }) })
     return [made, { update: 'MAN_EQUIVOCATION', trust: 'forked', plays: true, edition: 'one', words: forked }]
   },
-  'current identity key stolen: his interaction events change nothing': async () => {
+  'current identity key stolen: interaction events of the thief change nothing': async () => {
     const made = await installed()
     await publisher.interact([{ d: 'I'.padEnd(44, 'A') }] as never).catch(() => undefined)
     await publisher.release(filesOf('two'), m2pack())

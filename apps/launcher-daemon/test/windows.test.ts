@@ -57,7 +57,10 @@ interface Run {
   readonly json: { ok: boolean; data: Record<string, unknown>; error?: { code: string } }
 }
 
-/** Koffi is no dependency, whoever wants named mappings installs it; here it lies beside the `node.exe`, or nowhere. */
+/**
+ * Koffi is not a dependency: anyone who wants named mappings installs it. Here it is beside the `node.exe`, or
+ * nowhere.
+ */
 function koffiHook(folder: string): string {
   const entry = join(folder, 'koffi', 'index.js')
   const url = `file:///Z:${entry}`
@@ -142,7 +145,7 @@ describe.skipIf(!isReady)('keyturn-launcher under Windows', () => {
       expect(mapped.json, mapped.stdout + mapped.stderr).toMatchObject({ ok: true, data: { client_exit_code: 0 } })
       expect(mapped.stderr).toContain('key_id 4 sum ')
     } else {
-      console.info('Windows: the named mapping is not tried, koffi does not lie beside node.exe')
+      console.info('Windows: the named mapping is not tried, koffi is not beside node.exe')
     }
     const byFd = await run(home, ['launch', ...flags, '--offline', '--delivery', 'fd'])
     expect(byFd.json, byFd.stdout + byFd.stderr).toMatchObject({ ok: true, data: { client_exit_code: 0 } })

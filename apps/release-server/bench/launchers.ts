@@ -10,7 +10,7 @@ import { TestPublisher } from '../test/publisher.ts'
 
 // What launchers wait for: one server process on folder and SQLite, each launcher on a connection of its own that stays
 // open. Once they come over some seconds, as after an announcement; once all at the same moment, where the wait is the
-// time that the whole crowd takes. A bare node:http answer to the same crowd is the limit of the second.
+// time that all of them together take. A bare node:http answer to the same load is the limit of the second.
 
 const launchers = Number(process.env['BENCH_LAUNCHERS'] ?? 2000)
 const spreadMs = Number(process.env['BENCH_SPREAD_SECONDS'] ?? 10) * 1000

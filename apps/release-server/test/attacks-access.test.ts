@@ -160,7 +160,7 @@ describe('OIDC rules (attack 13)', () => {
     ['no product at all', `{${base},"products":[]}`, 'products'],
     ['a pattern', `{${base},"products":["game*"]}`, 'products'],
     ['* beside a name', `{${base},"channels":["*","beta"]}`, 'channels'],
-    ['a name that is no slug', `{${base},"channels":["Stable"]}`, 'channels'],
+    ['a name that is not a slug', `{${base},"channels":["Stable"]}`, 'channels'],
     ['scopes as text', '{"claims":{"repository":"acme/game"},"scopes":"releases:read"}', 'scopes'],
     ['no scope', '{"claims":{"repository":"acme/game"},"scopes":[]}', 'scopes'],
     ['an unknown scope', '{"claims":{"repository":"acme/game"},"scopes":["releases:all"]}', 'scopes'],

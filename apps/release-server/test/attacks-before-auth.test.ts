@@ -40,7 +40,7 @@ describe('work before authentication (attack 4)', () => {
     expect(answer.toLowerCase()).toContain('\r\nconnection: close\r\n')
   })
 
-  it('refuses JSON of more values than any call has, whoever sends it', async () => {
+  it('refuses JSON of more values than any call has, no matter who sends it', async () => {
     const { url, token } = await startServer()
     const send = async (body: string) => {
       const answer = await fetch(`${url}/v1/blobs:missing`, {

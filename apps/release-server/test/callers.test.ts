@@ -127,7 +127,7 @@ it('every route answers every kind of caller as the table of the specification s
       otherChannel: await outcome(call, await bearer([scope], { channels: ['other'] })),
     })
   }
-  // What the table has to be, for whoever adds a call: paste it into the specification.
+  // What the table has to be, for anyone who adds a call: paste it into the specification.
   if (process.env['KEYTURN_PRINT_CALLERS'] !== undefined)
     for (const { call, scope, otherProduct, otherChannel } of found)
       console.log(`| \`${call}\` | ${scope === '–' ? scope : `\`${scope}\``} | ${otherProduct} | ${otherChannel} |`)

@@ -41,7 +41,7 @@ import { someBytes, temporaryFolder } from './support.ts'
 const run = promisify(execFile)
 const gdb = ['/usr/bin/gdb'].find((path) => existsSync(path))
 
-/** How often any of the needles stands in a file, read in windows that overlap. */
+/** How often any of the needles is in a file, read in windows that overlap. */
 async function countIn(path: string, needles: readonly Buffer[]): Promise<number> {
   const overlap = Math.max(...needles.map(({ length }) => length)) - 1
   const handle = await open(path, 'r')

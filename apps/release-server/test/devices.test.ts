@@ -133,7 +133,7 @@ describe('runtimeKeyAccess: devices', () => {
     expect(await client.listDevices('metin2')).toMatchObject([{ by: identity.prefix, status: 'linked' }])
   })
 
-  it('a rotation of the identity voids its links; removing the identity or the device ends access whoever attests', async () => {
+  it('a rotation of the identity voids its links; removing the identity or the device ends access no matter who attests', async () => {
     const { client, seed, secret, ask } = await devices()
     const identity = await attester()
     await client.putAttester('metin2', identity.prefix, identity.log())

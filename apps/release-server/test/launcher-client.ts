@@ -27,7 +27,7 @@ export class LauncherConnection {
     this.#address = address
   }
 
-  /** Gets a path; connects anew when the server closed the connection meanwhile. */
+  /** Gets a path; connects again when the server closed the connection meanwhile. */
   async get(path: string): Promise<LauncherAnswer> {
     const begun = performance.now()
     for (let attempt = 0; ; attempt++) {

@@ -223,7 +223,7 @@ describe('files in docs/operations', () => {
         ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')],
         { env: environment, stdio: 'ignore' },
       )
-      // Asked kindly, Caddy waits for ever for streams that are open.
+      // Asked kindly, Caddy waits forever for streams that are open.
       atEnd(() => ended(child, 'SIGKILL'))
       const url = `http://127.0.0.1:${outside}`
       await until(async () => {

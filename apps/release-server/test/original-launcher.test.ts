@@ -81,7 +81,7 @@ describe('the addresses of the original launcher', () => {
       expect((await answer.arrayBuffer()).byteLength).toBe(size)
       expect((await get(path, { 'if-none-match': answer.headers.get('etag') ?? '' })).status).toBe(304)
       expect((await fetch(`${url}${path}`, { method: 'HEAD' })).headers.get('content-length')).toBe(String(size))
-      // A cache that is told to look past itself sends a query: it names the same thing.
+      // A cache that has to look past itself sends a query: it names the same thing.
       expect((await get(`${path}?t=1`)).status).toBe(200)
     }
     const rest = await get(file, { range: 'bytes=69000-', 'if-range': `"sha256-${sha256Hex(bytes)}"` })

@@ -83,7 +83,7 @@ describe('POST /witness/receipts', () => {
           ? await rotate(last.state, { keys: [key('g1')], nextKeys: [key('g2')] }, seedSigner([seedOf('g1')]))
           : await interact(last.state, [], seedSigner([seedOf(sn < 3 ? 'g0' : 'g1')]))
       const all = await bytes(post(concatBytes(log, last.message)))
-      // Every event that was shown is receipted anew; the newest comes last.
+      // Every event that was shown is receipted again; the newest comes last.
       const newest = await bytes(place(identity, sn))
       expect(all.slice(-newest.length)).toEqual(newest)
       given.push(newest)

@@ -7,7 +7,7 @@ import type { EngineStatus, Offer } from './engine-interface.ts'
 import { shownUrl } from './fetch/proxy.ts'
 import { readPreload } from './disk/preload-record.ts'
 import type { Session } from './session.ts'
-import { judgeInstalled } from './trust/installed-release.ts'
+import { verifyInstalledRelease } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
 
 /** What is known without asking anybody. */
@@ -62,9 +62,9 @@ export async function trustStatus(
   if (loaded.lost) return { trust: 'stale', reason: lostTrust(session) }
   let release: InstalledRelease | undefined
   if (state.installed !== undefined) {
-    const judged = await judgeInstalled(session, state.installed, loaded.state)
-    if (!judged.playable) return { trust: 'barred', reason: judged.error }
-    release = judged.release
+    const verified = await verifyInstalledRelease(session, state.installed, loaded.state)
+    if (!verified.playable) return { trust: 'barred', reason: verified.error }
+    release = verified.release
   }
   const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
   return {

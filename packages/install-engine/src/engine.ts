@@ -9,7 +9,7 @@ import { removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/stage-blob.ts'
 import { rollbackTransaction } from './place/go-back.ts'
 import { finalize } from './place/finalize.ts'
-import { judgeInstalled } from './trust/installed-release.ts'
+import { verifyInstalledRelease } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
 import { startClient } from './start/launch.ts'
 import type { Engine, EngineStatus, LaunchOptions, LaunchResult, Offer, UpdateResult } from './engine-interface.ts'
@@ -127,16 +127,16 @@ class InstallEngine implements Engine {
     if (state.partial !== undefined) {
       throw new LauncherError(
         'LA_UNFINISHED',
-        `Cannot use the install: the update to ${state.partial.version} goes file by file and is not through`,
+        `Cannot use the install: the update to ${state.partial.version} goes file by file and is not finished`,
         { hint: 'Update again; it goes on where it stopped' },
       )
     }
     if (state.installed === undefined)
       throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${session.layout.root}"`)
-    const judged = await judgeInstalled(session, state.installed, await this.#trustState(session))
-    if (judged.playable) return judged.release
-    session.emit({ type: 'trust', status: 'barred', reason: judged.error.code })
-    throw judged.error
+    const verified = await verifyInstalledRelease(session, state.installed, await this.#trustState(session))
+    if (verified.playable) return verified.release
+    session.emit({ type: 'trust', status: 'barred', reason: verified.error.code })
+    throw verified.error
   }
 
   async #trustState(session: Session): Promise<TrustState> {

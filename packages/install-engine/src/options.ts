@@ -119,7 +119,7 @@ export const { version: launcherVersion } = createRequire(import.meta.url)('../p
 
 /** Reads the options once, at the door. */
 export function resolveOptions(options: EngineOptions): ResolvedOptions {
-  if (!URL.canParse(options.server)) throw new TypeError('EngineOptions.server is no URL')
+  if (!URL.canParse(options.server)) throw new TypeError('EngineOptions.server is not a URL')
   if (options.folder === '') throw new TypeError('EngineOptions.folder is empty')
   return {
     ...options,

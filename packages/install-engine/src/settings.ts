@@ -110,7 +110,7 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
  */
 export function parseSettings(value: unknown): Settings {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new LauncherError('LA_SETTINGS', 'Cannot use settings: they are no object')
+    throw new LauncherError('LA_SETTINGS', 'Cannot use settings: they are not an object')
   for (const [name, member] of Object.entries(value)) {
     const check = Object.hasOwn(checks, name) ? checks[name as keyof Settings] : undefined
     if (check?.(member) !== true)
@@ -132,7 +132,7 @@ export async function readSettings(fs: FileSystem, layout: Layout): Promise<Sett
     return parseSettings(parseStrictJson(bytes))
   } catch (cause) {
     if (cause instanceof LauncherError) throw cause
-    throw new LauncherError('LA_SETTINGS', `Cannot read "${layout.settings}": it is no JSON`, { cause })
+    throw new LauncherError('LA_SETTINGS', `Cannot read "${layout.settings}": it is not JSON`, { cause })
   }
 }
 

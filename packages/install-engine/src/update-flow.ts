@@ -17,7 +17,7 @@ import { notTooSlowly } from './prompt-rate.ts'
 import type { Session } from './session.ts'
 import { reportUpdate } from './telemetry.ts'
 import type { UpdateOptions } from './update-options.ts'
-import { judgeUnfinished } from './trust/installed-release.ts'
+import { verifyUnfinished } from './trust/installed-release.ts'
 
 /** An update as the engine runs it. */
 export interface FlowOptions extends UpdateOptions {
@@ -178,7 +178,7 @@ export class UpdateFlow {
       ? await inTime(session.options.promptDeadlineMs, signal, (timed) => this.#ask(timed))
       : await this.#ask(signal)
     if (decision.outcome !== 'accepted' && state.partial !== undefined) {
-      const kept = await judgeUnfinished(session, state.partial, (await session.trust.load()).state)
+      const kept = await verifyUnfinished(session, state.partial, (await session.trust.load()).state)
       if (kept.playable) {
         const result = await this.#bring(kept.release, state, options, signal)
         return { result: toUpdateResult('updated', result, state) }
@@ -289,7 +289,7 @@ export class UpdateFlow {
     }
     if (waited) {
       // What was revoked while the game ran counts, without asking anybody.
-      const verified = await judgeUnfinished(session, release.ref, (await session.trust.load()).state)
+      const verified = await verifyUnfinished(session, release.ref, (await session.trust.load()).state)
       if (!verified.playable) throw verified.error
     }
     const run = new UpdateRun(session, release, state, {

@@ -105,7 +105,7 @@ describe('update()', () => {
     expect(made.model.version).toBe('2026.11.21-1')
   })
 
-  it('takes a turned release key without a download', async () => {
+  it('takes a rotated release key without a download', async () => {
     const publisher = await Publisher.create()
     const made = await publisher.release(first)
     const { engine, served } = await engineFor(publisher)
@@ -335,7 +335,7 @@ describe('rollback()', () => {
     })
     expect(await treeText(folder)).toBe(expectedText(old.files, sha256Hex))
     expect(await engine.update()).toMatchObject({ outcome: 'stay', version: '2026.11.21-1' })
-    const third = await publisher.release({ ...second, 'client.txt': 'mended' })
+    const third = await publisher.release({ ...second, 'client.txt': 'fixed' })
     expect(await engine.update()).toMatchObject({ outcome: 'updated', version: '2026.11.21-3' })
     expect(await treeText(folder)).toBe(expectedText(third.files, sha256Hex))
   })

@@ -142,7 +142,7 @@ async function against(where: RegExp, how: Lie, times: number | undefined): Prom
   return { code, folder }
 }
 
-describe(`a server that lies in ${Object.keys(lies).length} ways (rows 191, 192, 195, 198)`, () => {
+describe(`a server that tells lies of ${Object.keys(lies).length} kinds (rows 191, 192, 195, 198)`, () => {
   it('has at least forty of them', () => {
     console.info(`behaviours of the lying server: ${Object.keys(lies).length}`)
     expect(Object.keys(lies).length).toBeGreaterThanOrEqual(40)
@@ -152,7 +152,7 @@ describe(`a server that lies in ${Object.keys(lies).length} ways (rows 191, 192,
   describe.each(Object.entries(lies))('%s', (name, how) => {
     // The real program meets each of these in binary.test.ts.
     it.runIf(everyDocument)(
-      'for every blob: the old release stays, the code says why, and honesty afterwards mends it',
+      'for every blob: the old release stays, the code says why, and honesty afterwards repairs it',
       async () => {
         const { code, folder } = await against(/^files\//, how, undefined)
         if (harmless.has(name)) expect(code).toBe('done')

@@ -11,7 +11,7 @@ const game = { 'game.mjs': 'process.exitCode = 0', 'b.txt': 'b' }
 const program = ['game.mjs']
 
 describe('a clock that is behind (F11)', () => {
-  it('by a day installs, updates and says so; expiry is judged by the signed time (row 310)', async () => {
+  it('by a day installs, updates and says so; expiry is measured by the signed time (row 310)', async () => {
     const publisher = await Publisher.create()
     await publisher.release(game)
     const slow = (): number => NOW - 23 * HOUR

@@ -68,7 +68,7 @@ describe('telemetry', () => {
     const on = await engineFor(publisher, { fetch, telemetryUrlTemplate: 'http://t.test/{format}/{version}' })
     await on.engine.update()
     await vi.waitFor(() => expect(posted).toEqual(['http://t.test/legacy-json-blob/2026.11.21-1']))
-    await on.engine.update() // nothing was applied, so nothing is told
+    await on.engine.update() // nothing was applied, so nothing is reported
     expect(posted).toHaveLength(1)
   })
 

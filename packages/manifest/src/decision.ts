@@ -98,7 +98,9 @@ interface DecisionBase {
   readonly warnings: readonly TrustWarning[]
   /** Log and role document, when they were accepted; undefined under pinned keys. */
   readonly authority?: VerifiedAuthority
-  /** `kills.json` with the notices that end a key of the role document in force, to be stored; undefined without any. */
+  /**
+   * `kills.json` with the notices that end a key of the role document in force, to be stored; undefined without any.
+   */
   readonly kills?: Uint8Array
 }
 

@@ -62,7 +62,7 @@ describe('verifyRelease()', () => {
     expect(step).toMatchObject({ done: true, value: { outcome: 'accepted' } })
   })
 
-  it('accepts a release whose release key was turned without other bytes', async () => {
+  it('accepts a release whose release key was rotated without other bytes', async () => {
     const publisher = await Publisher.create()
     const input = await publisher.release()
     const { state } = verifyRelease(input, publisher.state(), options())

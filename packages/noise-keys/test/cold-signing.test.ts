@@ -41,7 +41,7 @@ function turnInAdvance(publisher: Publisher): Publication[] {
 }
 
 describe('cold signing by file', () => {
-  it('W17: shows what is signed, and signs a whole turn in one session', async () => {
+  it('W17: shows what is signed, and signs a whole rotation in one session', async () => {
     const publisher = new Publisher()
     publisher.add('server')
     await publisher.publish()

@@ -120,7 +120,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
       expect(packet.records.map(({ name }) => name)).toEqual(['_pubky'])
 
       // Ours, checked by them. A fresh client each time, since it caches.
-      const judge = async (payload: Uint8Array): Promise<string> => {
+      const verdictOn = async (payload: Uint8Array): Promise<string> => {
         forced = payload
         const found = await facade()
           .getHomeserverOf(PublicKey.from(identity.name))
@@ -130,7 +130,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
       const noise = (count: number): ReturnType<typeof txtRecord>[] =>
         Array.from({ length: count }, (_, index) => txtRecord(`_noise.device-v${index}`, 'x'.repeat(157), 300))
       for (const count of [0, 1, 3, 4]) {
-        expect(await judge(relayPayload(signPacket(seed, now(), [homeserverRecord, ...noise(count)])))).toBe(
+        expect(await verdictOn(relayPayload(signPacket(seed, now(), [homeserverRecord, ...noise(count)])))).toBe(
           homeserver.name,
         )
       }
@@ -143,7 +143,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
         Array.from({ length: 1000 }, (_, length) => length).find(
           (length) => encodeDnsPacket(identity.name, padded(length)).length === 1000,
         ) ?? 0
-      expect(await judge(relayPayload(signPacket(seed, now(), padded(exact))))).toBe(homeserver.name)
+      expect(await verdictOn(relayPayload(signPacket(seed, now(), padded(exact))))).toBe(homeserver.name)
       expect(() => signPacket(seed, now(), padded(exact + 1))).toThrow(expect.objectContaining({ code: 'NK_DNS_SIZE' }))
       const good = relayPayload(signPacket(seed, now(), [homeserverRecord]))
       const cases = [
@@ -153,7 +153,7 @@ describe('@synonymdev/pubky, the Rust implementation', () => {
         good.subarray(0, 60),
       ]
       for (const bad of cases) {
-        expect(await judge(bad)).toBe('refused')
+        expect(await verdictOn(bad)).toBe('refused')
         expect(() => verifyPacket(identity.publicKey, bad)).toThrow()
       }
     } finally {

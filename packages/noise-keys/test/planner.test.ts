@@ -8,7 +8,7 @@ import { DAY_S, Peer, Publisher, START_S, summary } from './publisher.ts'
 import { codeOf } from './support.ts'
 
 describe('rotationPolicy()', () => {
-  it('W12: refuses an overlap in which a peer could miss a turn', () => {
+  it('W12: refuses an overlap in which a peer could miss a rotation', () => {
     expect(MIN_OVERLAP_S).toBe(8 * DAY_S + 300)
     expect(DEFAULT_ROTATION_POLICY.overlapS).toBe(MIN_OVERLAP_S)
     expect(() => rotationPolicy({ overlapS: 7 * DAY_S })).toThrow(RangeError)
@@ -34,7 +34,7 @@ describe('planRotation()', () => {
     expect(JSON.stringify(metadata)).toBe(frozen)
   })
 
-  it('spreads turns by at most 10 %, the same for a device always', () => {
+  it('spreads rotations by at most 10 %, the same for a device always', () => {
     const turns = Array.from({ length: 200 }, (_, index) => {
       const publisher = new Publisher()
       publisher.add(`server-${index}`)

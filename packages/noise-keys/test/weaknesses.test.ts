@@ -219,7 +219,7 @@ describe('weaknesses of the guide, closed', () => {
     expect(preferredKey(await new Peer().look(owner)).device).toBe('server-v2')
   })
 
-  it('W8: an honest key stays readable until its turn and beyond', async () => {
+  it('W8: an honest key stays readable until its rotation and beyond', async () => {
     const { owner, peer } = await firstKey()
     for (const days of [31, 60, 90])
       expect(summary(await peer.look(Object.assign(owner, { nowS: START_S + days * DAY_S })))[0]).toMatch(

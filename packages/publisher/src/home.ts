@@ -7,7 +7,7 @@ import type { PublisherHost } from './session.ts'
 import { PublisherError } from './errors.ts'
 
 /**
- * Where things lie in a home folder (docs/spec/home.md). Only `keystore` and `nextIdentityKey` hold secrets, both
+ * Where things are in a home folder (docs/spec/home.md). Only `keystore` and `nextIdentityKey` hold secrets, both
  * sealed; everything else may be shown.
  *
  * ```

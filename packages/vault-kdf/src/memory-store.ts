@@ -29,7 +29,7 @@ export class MemoryStore implements VaultStore {
 
   /** See {@link VaultStore.apply}. */
   async apply(changes: readonly StoreChange[], document?: DocumentWrite): Promise<readonly StoreOutcome[]> {
-    const { outcomes, accepted } = this.#table.judge(changes, document)
+    const { outcomes, accepted } = this.#table.decide(changes, document)
     for (const change of accepted) {
       if ('remove' in change) {
         this.#table.remove(change.remove)

@@ -77,7 +77,7 @@ export class RecordTable<Body> {
    *
    * @throws VaultError `VK_CONFLICT`.
    */
-  judge(
+  decide(
     changes: readonly StoreChange[],
     document: DocumentWrite | undefined,
   ): { outcomes: StoreOutcome[]; accepted: AcceptedChange[] } {

@@ -3,7 +3,7 @@
 /**
  * HMAC-SHA-256 for the short inputs of key derivation. One seal makes four of them, and a call into native code costs
  * more than the few blocks it hashes; here a key is prepared once and each MAC is two or three runs of the compression
- * function. `test/small-hmac.test.ts` holds it to the vectors and to the other two implementations.
+ * function. `test/small-hmac.test.ts` compares it with the vectors and with the other two implementations.
  */
 
 const BLOCK_BYTES = 64
@@ -24,7 +24,7 @@ function isPrime(candidate: number): boolean {
   return true
 }
 
-/** The first 32 bits behind the point of an n-th root, exactly: by whole numbers. */
+/** The first 32 bits after the point of an n-th root, exact: computed with integers. */
 function fraction(value: number, root: 2 | 3): number {
   const scaled = BigInt(value) << BigInt(32 * root)
   let low = 0n

@@ -145,7 +145,7 @@ export class Sweep {
     const started = performance.now()
     const page: Page = { changes: [], failures: [], gated: 0 }
     for (const record of records) {
-      await this.#judge(record, page)
+      await this.#look(record, page)
       if (performance.now() - this.#sliceStarted > sliceMs) await this.#pause(0)
     }
     const last = records.at(-1)
@@ -172,7 +172,7 @@ export class Sweep {
   }
 
   /** Decides what happens to one record of the page. */
-  async #judge(record: StoredRecord, page: Page): Promise<void> {
+  async #look(record: StoredRecord, page: Page): Promise<void> {
     const core = this.#core
     const { partition, cell, name, envelope, revision } = record
     if (record.expiresAt !== undefined && record.expiresAt <= core.clock()) {

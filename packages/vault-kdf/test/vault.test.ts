@@ -126,7 +126,7 @@ describe('Cell', () => {
   })
 })
 
-describe('turning the master', () => {
+describe('rotating the master', () => {
   it('old versions are read, the active one is written, reads reseal, the sweep takes the rest, retire follows', async () => {
     const { create, clock, store } = setUp()
     const vault = await create()

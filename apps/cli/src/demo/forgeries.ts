@@ -60,7 +60,7 @@ export async function forgedManifest(
   }
 }
 
-/** Role document of a thief who names himself in every role. */
+/** Role document of a thief, who names a key of their own in every role. */
 function thiefRoles(document: RoleDocument): RoleDocument {
   const own = (): string[] => [hexEncode(ed25519PublicKey(systemRandom(32)))]
   return {

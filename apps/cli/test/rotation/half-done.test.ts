@@ -64,7 +64,7 @@ async function refusals(...extra: readonly (readonly string[])[]): Promise<unkno
   return found
 }
 
-describe('a turn that is half done', () => {
+describe('a rotation that is half done', () => {
   it('of the content key: nothing is released until it is finished, and then everything fits', async () => {
     const client = await world.startServer()
     await world.release()

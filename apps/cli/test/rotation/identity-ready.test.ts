@@ -52,7 +52,7 @@ async function killedBefore(name: string): Promise<void> {
   await expect(turn).rejects.toThrow('killed')
 }
 
-describe('the file with the next identity key, before a turn begins', () => {
+describe('the file with the next identity key, before a rotation begins', () => {
   it('is refused when it is an old copy, with --dry-run and without, and nothing is written', async () => {
     await copyFile(world.path('home', 'next-identity.keystore'), world.path('stale'))
     expect((await run('rotate', 'identity')).code).toBe(0)
@@ -86,7 +86,7 @@ describe('the file with the next identity key, before a turn begins', () => {
 })
 
 describe('a mistyped passphrase', () => {
-  it('begins no turn, and the error names the file: KEY_PASSPHRASE', async () => {
+  it('begins no rotation, and the error names the file: KEY_PASSPHRASE', async () => {
     await writeFile(world.path('wrong'), 'wrong\n', { mode: 0o600 })
     const before = await snapshot()
     const home = await run('--passphrase-file', world.path('wrong'), 'rotate', 'content')
@@ -99,7 +99,7 @@ describe('a mistyped passphrase', () => {
 })
 
 describe('keyturn rotate --abandon', () => {
-  it('gives up a turn that has put nothing in force; other turns are free again', async () => {
+  it('gives up a rotation that has put nothing in force; others can start again', async () => {
     await killedBefore('keys')
     const refused = await run('rotate', 'content')
     expect([codeOf(refused), refused.stdout]).toEqual(['CLI_TURN_PENDING', expect.stringContaining('--abandon')])

@@ -34,7 +34,7 @@ async function nextKeyFindings(): Promise<Finding[]> {
 }
 
 describe('the file with the next identity key', () => {
-  it('is the only one: no earlier generation stays in the home, neither after init nor after a turn, nor after id rotate', async () => {
+  it('is the only one: no earlier generation stays in the home, neither after init nor after a rotation, nor after id rotate', async () => {
     const besides = async (): Promise<string[]> =>
       (await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))
     expect(await besides()).toEqual(['next-identity.keystore'])
@@ -76,7 +76,7 @@ describe('the file with the next identity key', () => {
     })
   })
 
-  it('is found by the doctor wherever a generation of it lies in the home', async () => {
+  it('is found by the doctor wherever a generation of it is in the home', async () => {
     const file = world.path('home', 'next-identity.keystore')
     expect(await nextKeyFindings()).toMatchObject([{ level: 'warning', mend: expect.stringContaining('move') }])
     await rename(file, world.path('moved'))

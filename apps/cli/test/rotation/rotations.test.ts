@@ -166,7 +166,7 @@ describe('identityRotationSteps()', () => {
     expect(await engine.status()).toMatchObject({ trust: 'current', rolesVersion: expect.any(Number) })
   })
 
-  it('turns again and again', async () => {
+  it('rotates again and again', async () => {
     for (let n = 0; n < 3; n += 1) {
       const home = await world.home()
       await runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {

@@ -63,8 +63,8 @@ async function roleKeys(role: 'release' | 'head'): Promise<readonly string[]> {
 const pendingIdentity = async (): Promise<unknown> =>
   await readRotation(world.path('home', 'journals'), identityRotation)
 
-describe('a command that finds another turn interrupted', () => {
-  it('rotate release --revoke behind rotate head: finishes that one, then turns and revokes the release key', async () => {
+describe('a command that finds another rotation interrupted', () => {
+  it('rotate release --revoke after rotate head: finishes that one, then rotates and revokes the release key', async () => {
     await world.release()
     const [stolen] = await roleKeys('release')
     await identityKilledBefore('sign', { releaseKey: false, headKey: true })
@@ -115,7 +115,7 @@ describe('a command that finds another turn interrupted', () => {
     expect(await revokedKeys()).toEqual([stolen])
   })
 
-  it('rotate identity --roles-days and --channel are not dropped either; without flags one turn is finished and no more', async () => {
+  it('rotate identity --roles-days and --channel are not dropped either; without flags one rotation is finished and no more', async () => {
     await identityKilledBefore('home')
     expect(await command(world, ['rotate', 'identity', '--roles-days', '30', '--local'])).toMatchObject({
       code: 0,
@@ -128,7 +128,7 @@ describe('a command that finds another turn interrupted', () => {
     })
   })
 
-  it('rotate content --full behind rotate content: every file is encrypted anew', async () => {
+  it('rotate content --full after rotate content: every file is encrypted again', async () => {
     await world.release()
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal }

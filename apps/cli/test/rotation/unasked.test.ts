@@ -49,7 +49,7 @@ function digestOf(folder: string): string {
 }
 
 describe('--dry-run', () => {
-  it('changes no file, whatever turns, and tells what it would do (row 270)', async () => {
+  it('changes no file, whatever is rotated, and says what it would do (row 270)', async () => {
     for (const [name, args, nowMs] of turns) {
       const before = digestOf(world.path('home'))
       const { code, data } = await command(world, [...args, '--dry-run'], nowMs === undefined ? {} : { nowMs })
@@ -62,7 +62,7 @@ describe('--dry-run', () => {
     }
   })
 
-  it('shows the downloads a turn causes, and what stays valid until when', async () => {
+  it('shows the downloads a rotation causes, and what stays valid until when', async () => {
     const head = (await command(world, ['status'])).data['items'] as { kind: string; due?: string }[]
     const expires = head.find(({ kind }) => kind === 'head-document')?.due
     const content = (await command(world, ['rotate', 'content', '--dry-run'])).data
@@ -88,7 +88,7 @@ describe('--dry-run', () => {
 })
 
 describe('without a terminal and without --yes', () => {
-  it('no turn begins: exit 2, never a yes that nobody gave (row 269)', async () => {
+  it('no rotation begins: exit 2, never a yes that nobody gave (row 269)', async () => {
     const before = digestOf(world.path('home'))
     const flags = ['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--json']
     for (const args of [

@@ -44,7 +44,8 @@ function endOfLoaded(bytes: Buffer, sections: readonly Section[]): number {
 }
 
 /**
- * Takes out of a Linux executable what only a debugger reads: symbols that nothing links to, and debug information. What
+ * Takes out of a Linux executable what only a debugger reads: symbols that nothing links to, and debug information.
+ *   What
  * the system loads stays byte for byte; only the table of sections is written again behind it.
  *
  * @returns The bytes, the same for the same input; the input itself where it is not a 64-bit little-endian ELF file.

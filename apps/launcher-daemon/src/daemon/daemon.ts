@@ -36,7 +36,7 @@ function apiFile(stateFolder: string): string {
 
 /**
  * Starts the long-running launcher of an install: one per install, with its interface on this machine only. Address
- * and token stand in a file that only this user reads.
+ * and token are in a file that only this user reads.
  *
  * @throws LauncherError `LA_LOCKED` when one runs already.
  */

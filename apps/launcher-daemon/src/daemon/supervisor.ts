@@ -337,7 +337,7 @@ export class Supervisor {
   /** Goes on downloading. */
   async resume(): Promise<void> {
     await this.#engine.resume()
-    if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was through
+    if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was over
     if (this.#activity === undefined) await this.begin('update', { isAsked: true })
   }
 

@@ -7,7 +7,7 @@ import { defaultFolder } from './default-folder.ts'
 import { readPlayerState } from './player-state.ts'
 import type { PlayerContext } from './player-session.ts'
 
-/** What the loader hands over. */
+/** What the loader passes on. */
 export interface PlayerStart {
   /** Folder of the executable, or the launcher's own one below the user's data. */
   readonly root: string

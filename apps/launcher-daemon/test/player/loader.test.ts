@@ -138,7 +138,7 @@ describe('chooseBundle()', () => {
     chmodSync(root, 0o700)
   })
 
-  it('keeps its own below the user’s data where a file stands in the way', () => {
+  it('keeps its own below the user’s data where a file is in the way', () => {
     writeFileSync(join(root, '.launcher'), '')
     const home = join(root, 'home')
     expect(choose({ HOME: home }).root).toBe(join(home, '.local/share/my-game'))

@@ -98,7 +98,7 @@ export async function listAttesters(records: RecordReader, product: string): Pro
   return found.map(({ key, value }) => attesterView(key, value))
 }
 
-/** No release identity may attest: whoever publishes must not also decide who may start what was published. */
+/** No release identity may attest: anyone who publishes must not also decide who may start what was published. */
 async function refuseReleaseIdentities(records: RecordReader, prefix: string): Promise<void> {
   for (const { value } of await products.all(records)) {
     const { pin } = value
@@ -260,8 +260,8 @@ export interface Attestation {
 }
 
 /**
- * Accepts the statement of a listed identity about a device: its link, or the end of it. Needs no token: whoever sends
- * it, the identity signed it. A newer statement is never undone by an older one.
+ * Accepts the statement of a listed identity about a device: its link, or the end of it. Needs no token: the
+ * identity signed it, no matter who sends it. A newer statement is never undone by an older one.
  *
  * @throws KelError for an invalid statement; ServerError `SRV_NOT_FOUND` for an identity that is not listed,
  * `SRV_CONFLICT` for a statement by keys that were rotated since, an older one or one from the future, `SRV_LIMIT`

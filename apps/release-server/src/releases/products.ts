@@ -176,7 +176,7 @@ async function giveUpRoot(
   await products.put(records, ...before.map(({ key, value }) => ({ key, value: { ...value, is_default: false } })))
 }
 
-/** Whoever may publish must not also decide which devices get keys, in whatever order the two were set up. */
+/** Anyone who may publish must not also decide which devices get keys, in whatever order the two were set up. */
 async function refuseAttester(records: RecordReader, prefix: string): Promise<void> {
   for (const { key } of await attesterNames.all(records)) {
     if (key.endsWith(`/${prefix}`))

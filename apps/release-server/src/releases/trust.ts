@@ -169,7 +169,9 @@ export function refusal(error: KeyturnError): KeyturnError {
   return error
 }
 
-/** Something that the log calls for is not here. A role document that is here and wrong has no version in its details. */
+/**
+ * Something that the log calls for is not here. A role document that is here and wrong has no version in its details.
+ */
 function isMissing({ code, details }: ManifestError): boolean {
   return code === 'TRUST_MISSING' || (code === 'TRUST_ROLES' && details['version'] !== undefined)
 }

@@ -4,8 +4,9 @@ import { MAX_BLOB_BYTES } from '../limits.ts'
 import type { ByteStream, PutOptions } from './blob-store.ts'
 
 /**
- * Passes bytes on and throws at the end unless hash and size are as expected: a writer that makes its file visible only
- * after the last part never shows a wrong one.
+ * Passes bytes through and throws at the end unless hash and size are as expected. A writer that publishes its file
+ *   only
+ * after the last part never publishes a wrong one.
  */
 export async function* hashed(sha256: string, source: ByteStream, options: PutOptions = {}): ByteStream {
   const most = options.size ?? options.maxBytes ?? MAX_BLOB_BYTES

@@ -7,7 +7,7 @@ import type { JsonValue } from '@keyturn/primitives'
  */
 export type Shape<T> = (value: JsonValue | undefined, place: string) => T
 
-/** A value that does not have its shape. Whoever reads the document turns it into an error with a code. */
+/** A value that does not have its shape. The reader of the document turns it into an error with a code. */
 export class ShapeError extends Error {
   override readonly name = 'ShapeError'
 

@@ -1,4 +1,4 @@
-// A publisher with an identity, and what its server serves, in memory. Stands in for `keyturn` and `keyturn-server` in
+// A publisher with an identity, and what its server serves, in memory. Replaces `keyturn` and `keyturn-server` in
 // the examples beside this file.
 import { createHash } from 'node:crypto'
 import { incept, seedSigner, sha256DigestSeal } from '@keyturn/kel'

@@ -151,7 +151,8 @@ export class PartFile {
    * it was hashed, in this run or the next.
    *
    * @param keepsWrong - Leave a file with another hash as a part, without a map, for {@link PartFile.claim}.
-   * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing else is left of it).
+   * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing else is left of
+   *   it).
    */
   async finish(
     { signal, onBytes }: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},
@@ -266,7 +267,7 @@ async function create(options: PartFileOptions): Promise<FileHandle> {
   await removeFile(options.fs, join(options.folder, `${options.blob.sha256}.map`))
   await removeFile(options.fs, path)
   try {
-    // A new inode, always: nothing that lay in wait under this name is written to (§4.7 row 204).
+    // A new inode, always: nothing that waited under this name is written to (§4.7 row 204).
     return await options.fs.open(path, 'wx+', 0o600)
   } catch (cause) {
     throw cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'

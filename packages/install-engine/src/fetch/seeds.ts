@@ -37,7 +37,7 @@ export class Seeds {
     return this.#places.has(sha256)
   }
 
-  /** Fills a part with every piece that is on disk, and with pieces that stand in it more than once. */
+  /** Fills a part with every piece that is on disk, and with pieces that are in it more than once. */
   async fill(part: PartFile, options: { signal: AbortSignal; onBytes: (count: number) => void }): Promise<void> {
     const handles = new Map<string, FileHandle | undefined>()
     try {

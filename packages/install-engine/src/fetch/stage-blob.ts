@@ -25,7 +25,8 @@ interface Try {
 }
 
 /**
- * Brings a blob into staging: what an earlier run left, then seeds, then the network. Of a file that came whole and whose
+ * Brings a blob into staging: what an earlier run left, then seeds, then the network. Of a file that came whole and
+ *   whose
  * hash is wrong, only the wrong pieces come again, from elsewhere first. Where that does not help, or its pieces were
  * right and the whole is not, it comes once more from the start, without seeds (§4.7 row 196).
  */

@@ -41,7 +41,7 @@ export async function bringInParts(run: LowSpaceRun): Promise<InstallState> {
     code: 'LA_UNFINISHED',
     message:
       'The disk has no room for the old and the new release together: the update goes file by file, and the client ' +
-      'cannot be played until it is through',
+      'cannot be played until it is finished',
   })
   // Going on, staging holds what came of the next part; else what was fetched while there seemed to be room.
   await giveUp(

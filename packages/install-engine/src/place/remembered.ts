@@ -28,7 +28,8 @@ export interface Placement {
 }
 
 /**
- * Moves a file to its place, and makes the folders above that the system only remembered: an earlier change removed them
+ * Moves a file to its place, and makes the folders above that the system only remembered: an earlier change removed
+ *   them
  * under another spelling.
  */
 export async function moveIntoPlace(

@@ -224,7 +224,7 @@ function refuseThroughWine({ args }: ChildCommand, delivery: string): void {
   )
 }
 
-/** Stands in for the network where nobody is to be asked: the sealed copy of the key is used. */
+/** Replaces the network where nobody is to be asked: the sealed copy of the key is used. */
 const askNobody: Fetch = () => Promise.reject(new TypeError('the start is offline'))
 
 /** The key server of this install: the identities that the newest role document names under `transport`. */

@@ -21,7 +21,7 @@ export interface InstalledRelease {
 }
 
 /** Whether the installed release may be played. */
-export type InstalledJudgement =
+export type InstalledVerdict =
   | { readonly playable: true; readonly release: InstalledRelease }
   | { readonly playable: false; readonly error: KeyturnError }
 
@@ -29,27 +29,27 @@ export type InstalledJudgement =
  * Verifies the installed release without the network: its signatures under the role document it was accepted under,
  * less what was revoked since. Nothing of `state.json` is believed but which document that was.
  */
-export async function judgeInstalled(
+export async function verifyInstalledRelease(
   session: Session,
   ref: ReleaseRef,
   state: TrustState,
-): Promise<InstalledJudgement> {
+): Promise<InstalledVerdict> {
   const { manifest, manifestSigs, manifestSig } = session.layout
-  return await judge(session, ref, state, { manifest, signatures: manifestSigs, legacySignature: manifestSig })
+  return await verifyKept(session, ref, state, { manifest, signatures: manifestSigs, legacySignature: manifestSig })
 }
 
 /**
  * Verifies the release that a low-space update was on its way to, from what was kept when it was accepted: with the
  * install a mixture, a halted rollout or an expired head is no reason to leave it one.
  */
-export async function judgeUnfinished(
+export async function verifyUnfinished(
   session: Session,
   ref: ReleaseRef,
   state: TrustState,
-): Promise<InstalledJudgement> {
+): Promise<InstalledVerdict> {
   const kept = await keptFiles(session.options.fs, session.layout, ref)
-  const judged = await judge(session, ref, state, kept)
-  if (!judged.playable || judged.release.manifestSha256 === ref.manifestSha256) return judged
+  const verified = await verifyKept(session, ref, state, kept)
+  if (!verified.playable || verified.release.manifestSha256 === ref.manifestSha256) return verified
   return {
     playable: false,
     error: new ManifestError('MAN_MISSING', 'Cannot go on: the manifest of the unfinished update is gone', {
@@ -58,12 +58,12 @@ export async function judgeUnfinished(
   }
 }
 
-async function judge(
+async function verifyKept(
   session: Session,
   ref: ReleaseRef,
   state: TrustState,
   files: KeptFiles,
-): Promise<InstalledJudgement> {
+): Promise<InstalledVerdict> {
   const { fs, channel } = session.options
   const { trust } = session
   const manifest = await readSmallFile(fs, files.manifest, limits.manifestBytes)

@@ -202,7 +202,7 @@ export const lies: Readonly<Record<string, Lie>> = {
     answer(socket, text('<!doctype html><title>Log in</title><form>…</form>'), '200 OK', {
       'content-type': 'text/html',
     }),
-  '100 Continue for ever': (_request, socket) => {
+  '100 Continue forever': (_request, socket) => {
     const timer = setInterval(
       () => (socket.destroyed ? clearInterval(timer) : socket.write('HTTP/1.1 100 Continue\r\n\r\n')),
       5,

@@ -233,7 +233,7 @@ export class PowerCut {
    * Lays out what the disk holds after the cut. Of what was never synced `chance` decides: names are kept up to a
    * point in their order, bytes are kept, lost, or cut at a 512-byte mark with zeros behind it.
    *
-   * @param chance - A number from 0 to 1, anew each time; default: all that was not synced is lost.
+   * @param chance - A number from 0 to 1, another one each time; default: all that was not synced is lost.
    */
   async cut(folder: string, chance: () => number = () => 0): Promise<void> {
     this.#isDead = true

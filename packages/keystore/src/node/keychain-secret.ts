@@ -31,7 +31,7 @@ const SECRET_BYTES = 32
  * @returns Its bytes are the caller's to wipe.
  * @throws KeystoreError `KEY_KEYCHAIN_FORGOT` when it is not there and `create` was not given, `KEY_KEYCHAIN` where
  *   there
- * is no keychain that outlives a reboot, or it refuses.
+ * does not have a keychain that outlives a reboot, or it refuses.
  */
 export async function keychainSecret(account: string, options: KeychainSecretOptions = {}): Promise<RandomSecret> {
   return { randomSecret: await keychainPassphrase(account, options) }

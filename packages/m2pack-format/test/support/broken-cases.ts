@@ -478,7 +478,7 @@ function zstdFaults(): void {
   })
   const wrong = (name: string, code: M2pErrorCode, stored: Uint8Array, size?: number): void =>
     broken(`zstd ${name}`, code, { files: [file(stored, size)] })
-  wrong('garbage', 'M2P_ZSTD', text('this is no frame at all'))
+  wrong('garbage', 'M2P_ZSTD', text('this is no frame at all')) // words: allow, the bytes of a fixture
   wrong('nothing but a magic', 'M2P_ZSTD', frame(0x20, []).slice(0, 4))
   wrong('checksum flag', 'M2P_ZSTD', frame(0x24, [200], rle, new Uint8Array(4)))
   wrong('right checksum', 'M2P_ZSTD', new Uint8Array(zstdCompressSync(plain, { params: { 201: 1 } })))

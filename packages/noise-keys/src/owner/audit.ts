@@ -176,7 +176,7 @@ function overlapFindings(
         {
           problem: 'short-overlap',
           where: device,
-          detail: `${overlapS} s; peers need ${MIN_OVERLAP_S} s to learn of a turn`,
+          detail: `${overlapS} s; peers need ${MIN_OVERLAP_S} s to learn of a rotation`,
         },
       ]
     })

@@ -17,7 +17,7 @@ export { deriveTransportSecret, recoverTransportSecret } from './own-secret.ts'
 export { planRotation, remindersDue } from './planner.ts'
 export { INTERVAL_PRESETS, rotationPolicy } from './policy.ts'
 export { afterPublication, draftPublication, publish, signPublication } from './publication.ts'
-export { activeKey, addKey, cutOver, nextDeviceId, nextKey, retire, revoke } from './turn.ts'
+export { activeKey, addKey, cutOver, nextDeviceId, nextKey, retire, revoke } from './key-states.ts'
 
 export type { AuditFinding, AuditOptions, AuditProblem, AuditReport } from './audit.ts'
 export type { DeviceEpochOptions, Generation } from './derive.ts'

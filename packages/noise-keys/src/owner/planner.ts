@@ -1,7 +1,7 @@
 import { concatBytes, sha256, utf8Encode } from '@keyturn/primitives'
 import type { OwnKey, TransportMetadata } from './metadata.ts'
 import type { RotationPolicy } from './policy.ts'
-import { activeKey, nextKey } from './turn.ts'
+import { activeKey, nextKey } from './key-states.ts'
 
 /** What to do, and when. */
 export type PlanAction = 'announce-next' | 'cut-over' | 'retire' | 'refresh' | 'remind-80' | 'remind-100' | 'hard-stop'
@@ -107,7 +107,7 @@ function step(action: PlanAction, atS: number, key: OwnKey, nowS: number): PlanS
   return { action, atS, device: key.device, due: nowS >= atS }
 }
 
-/** 0 to 1, the same for a device always: fleets do not turn in one hour. */
+/** 0 to 1, the same for a device always: so that a fleet does not rotate within one hour. */
 function spreadOf(identity: string, device: string): number {
   const digest = sha256(concatBytes(utf8Encode(identity), new Uint8Array(1), utf8Encode(device)))
   return new DataView(digest.buffer).getUint32(0) / 0x1_0000_0000

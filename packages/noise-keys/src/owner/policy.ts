@@ -1,6 +1,6 @@
 /** When keys are rotated. All times in seconds. */
 export interface RotationPolicy {
-  /** From active to the next turn. */
+  /** From active to the next rotation. */
   readonly intervalS: number
   /** How long the next key is published before it is used, so that caches learn it. */
   readonly prePublishS: number
@@ -18,7 +18,7 @@ const RECHECK_S = 7 * DAY_S
 const MAX_TTL_S = DAY_S
 const SKEW_S = 300
 
-/** Shortest overlap in which every peer learns of a turn: re-check interval, longest cache time and skew. */
+/** Shortest overlap in which every peer learns of a rotation: re-check interval, longest cache time and skew. */
 export const MIN_OVERLAP_S = RECHECK_S + MAX_TTL_S + SKEW_S
 
 /** Intervals by name, in days. */
@@ -36,7 +36,7 @@ export const DEFAULT_ROTATION_POLICY: RotationPolicy = {
 /**
  * Completes and checks a policy.
  *
- * @throws RangeError where a peer could miss a turn, or a record would outlive its 366 days.
+ * @throws RangeError where a peer could miss a rotation, or a record would outlive its 366 days.
  */
 export function rotationPolicy(change: Partial<RotationPolicy> = {}): RotationPolicy {
   const policy = { ...DEFAULT_ROTATION_POLICY, ...change }
@@ -46,7 +46,7 @@ export function rotationPolicy(change: Partial<RotationPolicy> = {}): RotationPo
   if (intervalS < DAY_S || intervalS > 365 * DAY_S)
     throw new RangeError('Rotation policy: interval is not from 1 to 365 days')
   if (overlapS < MIN_OVERLAP_S)
-    throw new RangeError(`Rotation policy: overlap is under ${MIN_OVERLAP_S} s, so a peer could miss a turn`)
+    throw new RangeError(`Rotation policy: overlap is under ${MIN_OVERLAP_S} s, so a peer could miss a rotation`)
   if (prePublishS >= intervalS)
     throw new RangeError('Rotation policy: the next key would be announced before its predecessor is active')
   if (spread > 0.1) throw new RangeError('Rotation policy: spread is over 0.1')

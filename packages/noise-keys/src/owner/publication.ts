@@ -15,7 +15,7 @@ import { signKeyRecord, verifyKeyRecord } from '../record-signature.ts'
 import type { UnsignedKeyRecord } from '../record-signature.ts'
 import { parseKeyRecord } from '../record.ts'
 import type { KeyState } from '../record.ts'
-import { dropOldTombstones, nextKey } from './turn.ts'
+import { dropOldTombstones, nextKey } from './key-states.ts'
 
 /** A record to be signed, spelled out. */
 export interface RecordDraft extends Omit<UnsignedKeyRecord, 'publicKey' | 'nextKeySha256'> {

@@ -62,7 +62,7 @@ export async function* streamHome(home: string, everything: boolean, count: Back
  *
  * @param stream - From {@link streamHome}, authenticated.
  * @param folder - Where to write; undefined only checks.
- * @throws {@link PublisherError} `CLI_BACKUP` when it is no such stream.
+ * @throws {@link PublisherError} `CLI_BACKUP` when it is not such a stream.
  */
 export async function readHomeStream(
   stream: AsyncIterable<Uint8Array>,

@@ -23,7 +23,7 @@ export function writeCalendar(status: Pick<HomeStatus, 'product' | 'prefix' | 'i
       'BEGIN:VALARM',
       'ACTION:DISPLAY',
       'TRIGGER:-P7D',
-      `DESCRIPTION:${escape(`${status.product}: ${kind} ${id} is due in a week`)}`,
+      `DESCRIPTION:${escape(`${status.product}: ${kind} ${id} is due in a week`)}`, // words: allow, a date
       'END:VALARM',
       'END:VEVENT',
     )

@@ -35,7 +35,8 @@ export async function signRelease(
 }
 
 /**
- * The keys of this home that sign for a role: its own first, then others of the role that its keystore has, as many as the
+ * The keys of this home that sign for a role: its own first, then others of the role that its keystore has, as many
+ *   as the
  * role document in force wants. Where other people hold keys of the role, fewer.
  *
  * @param home - Open home; asks for the passphrase.
@@ -78,7 +79,9 @@ export async function checkSignsAlone(home: HomeSession, { roles }: Pick<RoleDoc
       `Role "${role}" needs ${threshold} signatures, and this home has ${held} of its keys`,
       {
         details: { role, threshold, held },
-        hint: 'Make the release in single steps: "keyturn release prepare" and "sign" here, "keyturn release cosign" elsewhere',
+        hint:
+          'Make the release in single steps: "keyturn release prepare" and "sign" here, "keyturn ' +
+          'release cosign" elsewhere',
       },
     )
   }

@@ -1,5 +1,5 @@
 // A rotation that was interrupted is finished as it began: its journal says what it does, not the flags of the command
-// that resumes it. So the command asks here whether that comes to what it was told to do; where it does not, the
+// that resumes it. So the command asks here whether that comes to what was asked for; where it does not, the
 // interrupted rotation is finished first and the wanted one follows.
 
 import type { HomeDescription } from '../home.ts'

@@ -263,7 +263,8 @@ async function signAgain(
 }
 
 /**
- * Launchers refuse a release of an earlier epoch: the files that everybody may have now get a manifest in the new one, and
+ * Launchers refuse a release of an earlier epoch: the files that everybody may have now get a manifest in the new
+ *   one, and
  * go to everyone. A release that a thief may have rolled out is not taken along.
  */
 async function offerInEpoch(

@@ -185,7 +185,7 @@ interface JournalBody extends JsonObject {
   readonly facts: JsonObject
 }
 
-/** Shows that a broken disk or an editor changed a journal; it is no protection from someone who writes a new one. */
+/** Shows that a broken disk or an editor changed a journal; it does not protect from someone who writes a new one. */
 function digestOf(body: JsonObject): string {
   const { format, version, turn, started, done, facts } = body
   return hexEncode(sha256(utf8Encode(JSON.stringify([format, version, turn, started, done, facts]))))

@@ -37,9 +37,9 @@ export interface TransportRotation {
 type Step = RotationStep<TransportState>
 
 /**
- * The steps that change transport keys: the change is worked out once, signed once, handed over, kept and published.
+ * The steps that change transport keys: the change is worked out once, signed once, delivered, kept and published.
  * What finishes an interrupted change publishes the very bytes that were signed. A revocation goes out first, to every
- * place that answers, and is handed over after that: no server that is dead, or a thief's, holds it up.
+ * place that answers, and is delivered after that: no server that is dead, or a thief's, holds it up.
  */
 export function transportRotationSteps(work: TransportRotation): Step[] {
   const begin: Step[] = [

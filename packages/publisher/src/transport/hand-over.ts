@@ -13,7 +13,7 @@ import { openClient } from '../release/server.ts'
 const FILE = 'hand-over.json'
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]'])
 
-/** What is handed over, and with which token. */
+/** What is delivered, and with which token. */
 export interface HandOver {
   /** Addresses that `--hand-over` adds to those noted before. */
   readonly servers: readonly string[]

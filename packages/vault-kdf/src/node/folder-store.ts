@@ -179,7 +179,7 @@ export class FolderStore implements VaultStore {
    */
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
     const entries: SegmentEntry[] = []
-    const settle = group.map((waiting) => this.#judge(waiting, entries))
+    const settle = group.map((waiting) => this.#settle(waiting, entries))
     try {
       if (entries.length > 0) await named(() => this.#append(entries))
     } catch (error) {
@@ -193,10 +193,10 @@ export class FolderStore implements VaultStore {
   }
 
   /** Checks one batch on the table and takes it in; gives back what to tell its caller once it is durable. */
-  #judge({ changes, document, done, failed }: Waiting, entries: SegmentEntry[]): () => void {
+  #settle({ changes, document, done, failed }: Waiting, entries: SegmentEntry[]): () => void {
     try {
       if (this.#broken !== undefined) throw this.#broken
-      const { outcomes, accepted } = this.#table.judge(changes, document)
+      const { outcomes, accepted } = this.#table.decide(changes, document)
       const mine = accepted.map((change): SegmentEntry =>
         'put' in change
           ? { kind: 'put', record: { ...change.put, revision: change.revision } }

@@ -59,7 +59,7 @@ async function runRotateNow(context: Context, options: RotateNowOptions): Promis
     nextPassphraseFile: options.nextPassphraseFile,
   })
   const command = keyRotationCommand(context, identity, rotation, { isEmergency: true })
-  // Checks come first: what is typed in a hurry should not be the first to find a missing key.
+  // Checks come first: a missing key should show before anything is typed.
   const pending = await readRotation(command.folder, command.rotation)
   const isKept = pending !== undefined && (await command.replaces?.(pending)) !== true
   if (identity.kind === 'named' || (await readRotation(identity.journals, identityRotation)) === undefined)
@@ -96,9 +96,8 @@ async function askWhich(context: Context): Promise<string | undefined> {
 }
 
 /**
- * An emergency waits for no other rotation of the release identity: one that is not signed yet is given up, and of one
- * that can only be finished the part that rotates the key is; what it signs and publishes after that waits in its
- * journal.
+ * An emergency does not wait for another rotation of the release identity. One that is not signed yet is given up. Of
+ * one that has to be finished, only the part that rotates the key runs now; the rest waits in its journal.
  */
 async function clearTheWay(context: Context, options: RotateNowOptions, identity: Identity): Promise<void> {
   const { journals } = identity
@@ -137,7 +136,7 @@ function nextSteps(identity: Identity, files: readonly string[] | undefined): st
             `keyturn rotate head --revoke${nextKeyFile}`,
           'If the content key or a transport key was there as well: keyturn rotate content --full, keyturn noise ' +
             'revoke',
-          'Take back the tokens that machine had for the server: keyturn-server token revoke',
+          'Revoke the server tokens that were on that machine: keyturn-server token revoke',
         ]
       : []),
     `Link each device again: keyturn device link${alias}`,

@@ -11,7 +11,8 @@ import type { RotateOptions } from './rotation-terms.ts'
 
 /**
  * Rotates, and puts what the present passphrase opens under a new one: the keys of a named identity, or the whole home
- * for the release identity. The new passphrase is asked for before anything is rotated; it replaces the old one after the
+ * for the release identity. The new passphrase is asked for before anything is rotated; it replaces the old one
+ *   after the
  * rotation, so that an interrupted rotation is finished with the passphrase it began with.
  */
 export async function withNewPassphrase(

@@ -18,11 +18,11 @@ export function registerNoiseAudit(noise: Command, cli: Cli): void {
   const audit = noise
     .command('audit')
     .description(
-      'what a peer could stumble over: age, overlap gaps, plain records, devices not listed, relays that lag',
+      'report what would trip up a peer: old keys, gaps in overlaps, plain records, unlisted devices, relays that lag',
     )
     .argument('[identities...]', "names in z-base-32; default: the home's own")
     .option(...FROM, collect)
-    .option('--max-age <days>', 'age at which a key is worth a word', '90')
+    .option('--max-age <days>', 'report keys that are older than this', '90')
   cli.define<AuditOptions>(audit, { example: 'keyturn noise audit --from https://updates.example', run: runAudit })
 }
 

@@ -24,7 +24,7 @@ export const FROM = [
 export function registerNoiseLookup(noise: Command, cli: Cli): void {
   const lookup = noise
     .command('lookup')
-    .description('find the keys of an identity and judge each; remembers what it must never go below')
+    .description('find and verify the keys of an identity; remember what it must never go below')
     .argument('[identity]', "name in z-base-32; default: the home's own")
     .option(...FROM, collect)
     .option('--require-signed', 'refuse plain records')

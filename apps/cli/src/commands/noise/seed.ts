@@ -3,13 +3,13 @@ import { base64Decode, hexDecode, utf8Decode, wipe } from '@keyturn/primitives'
 import { CliError } from '../../errors.ts'
 
 const SEED_BYTES = 32
-/** Hex, a line end and some room; more is no seed. */
+/** Hexadecimal digits, a line end and some room: a longer file is not a seed. */
 const MAX_FILE_BYTES = 256
 
 /**
  * Reads a seed from a file, 32 raw bytes, 64 hexadecimal digits or base64, and lends it for the length of one call.
  *
- * @throws {@link CliError} `CLI_USAGE` when the file holds no seed.
+ * @throws {@link CliError} `CLI_USAGE` when the file does not hold a seed.
  */
 export async function withSeedFile<T>(path: string, use: (seed: Uint8Array) => T | Promise<T>): Promise<T> {
   const room = new Uint8Array(MAX_FILE_BYTES)
@@ -23,7 +23,7 @@ export async function withSeedFile<T>(path: string, use: (seed: Uint8Array) => T
       await file.close()
     }
     if (seed?.length !== SEED_BYTES)
-      throw new CliError('CLI_USAGE', `"${path}" holds no seed: 32 bytes, raw, in hexadecimal or base64`)
+      throw new CliError('CLI_USAGE', `"${path}" is not a seed: expected 32 bytes, raw, in hexadecimal or in base64`)
     return await use(seed)
   } finally {
     wipe(room, seed)

@@ -7,13 +7,13 @@ import { basename, dirname, join } from 'node:path'
 /** Names that `keygen`, and the original packer, give to secrets. */
 const secretNames = new Set(['master.key', 'signing.key'])
 
-/** Folders with more files are no key folders, and are not searched. */
+/** A folder with more files is not a key folder, and is not searched. */
 const maxSiblings = 200
 
 /**
  * Reads a public key that is about to be written into something others receive. Key files are 32 untyped bytes, and
  * half of all secrets would pass as points of the curve, so what looks like the secret is refused: by the name it was
- * born with, or because its own public key lies beside it.
+ * born with, or because its own public key is beside it.
  *
  * @throws {@link M2pError} `M2P_KEY_INVALID`.
  */
@@ -37,7 +37,7 @@ async function hasItsPublicKeyBeside(path: string, key: Uint8Array): Promise<boo
   const derived = ed25519PublicKey(key)
   for (const entry of entries) {
     if (!entry.isFile()) continue // a pipe would wait for its writer
-    const other = await readPublicKeyFile(join(folder, entry.name)).catch(() => undefined) // whatever else lies there
+    const other = await readPublicKeyFile(join(folder, entry.name)).catch(() => undefined) // some other file
     if (other !== undefined && equalBytes(other, derived)) return true
   }
   return false

@@ -47,7 +47,7 @@ export function registerVerify(parent: Command, cli: Cli): void {
   })
 }
 
-/** Throws for the failure with the highest exit code; the others are told as steps. */
+/** Throws for the failure with the highest exit code; the others are reported as steps. */
 function refuse(context: Context, failures: readonly VerifyFailure[], files: number): never {
   for (const { path, code, message } of failures)
     context.out.step('failure', `${printable(path)}: ${code}: ${message}`, { path, code })

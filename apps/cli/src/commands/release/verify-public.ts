@@ -85,7 +85,7 @@ async function fetchRelease(
   }
   const decision = step.value
   if (decision.outcome === 'refused') throw decision.error
-  if (decision.outcome === 'stay') throw new CliError('CLI_INTERNAL', 'A first install cannot be told to stay')
+  if (decision.outcome === 'stay') throw new CliError('CLI_INTERNAL', 'A first install cannot stay as it is')
   return decision
 }
 

@@ -281,7 +281,7 @@ describe('metadata', () => {
     }
   })
 
-  it('refuses a device id that had a key, a second next key, and a turn without one', () => {
+  it('refuses a device id that had a key, a second next key, and a rotation without one', () => {
     const publisher = new Publisher()
     publisher.add('server')
     expect(codeOf(() => publisher.add('server'))).toBe('NK_DEVICE_ID')

@@ -11,7 +11,7 @@ export function activeKey(metadata: TransportMetadata): OwnKey | undefined {
   return metadata.keys.find(({ state }) => state === 'active')
 }
 
-/** The key announced for the next turn. */
+/** The key announced for the next rotation. */
 export function nextKey(metadata: TransportMetadata): OwnKey | undefined {
   return metadata.keys.find(({ state }) => state === 'next')
 }
@@ -31,7 +31,7 @@ export function addKey(
   if (metadata.keys.some(({ device }) => device === key.device)) {
     throw new NoiseKeysError(
       'NK_DEVICE_ID',
-      `Device id "${key.device}" has a key already: turn to a new one, ${nextDeviceId(metadata, key.device)} for ` +
+      `Device id "${key.device}" has a key already: use a new one, ${nextDeviceId(metadata, key.device)} for ` +
         'instance',
     )
   }
