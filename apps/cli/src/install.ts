@@ -1,4 +1,4 @@
-import { createEngine, settingsFor, toEngineOptions } from '@keyturn/install-engine'
+import { createEngine, readAccessCode, settingsFor, toEngineOptions } from '@keyturn/install-engine'
 import type { Engine, EngineEvent, Settings } from '@keyturn/install-engine'
 import { locateInstall } from '@keyturn/launcher-daemon'
 import { Option } from 'commander'
@@ -16,6 +16,7 @@ export interface InstallOptions {
   readonly trust?: string | undefined
   readonly product?: string | undefined
   readonly channel?: string | undefined
+  readonly accessCodeFile?: string | undefined
   readonly target?: 'windows' | 'linux' | 'macos' | undefined
   readonly limit?: string | undefined
   readonly program?: string | undefined
@@ -40,6 +41,7 @@ export function installFlags(command: Command): Command {
     .option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install')
     .option('--product <name>', 'product, where the server has several')
     .option('--channel <name>', 'channel (default: stable)')
+    .option('--access-code-file <file>', 'file with the access code of the channel; remembered for it')
     .addOption(
       new Option(
         '--target <system>',
@@ -74,7 +76,9 @@ export async function openInstall(context: Context, options: InstallOptions): Pr
     program: program === undefined ? undefined : [program],
   }
   const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Settings
-  const settings = await settingsFor({ folder, ...given })
+  const { accessCodeFile } = options
+  const accessCode = accessCodeFile === undefined ? undefined : await readAccessCode(accessCodeFile)
+  const settings = await settingsFor({ folder, ...given, accessCode })
   const shown = new ShownEvents(context)
   const engine = createEngine({ ...toEngineOptions(folder, settings), clock: context.clock, onEvent: shown.take })
   return { folder, settings, engine, end: () => shown.end() }

@@ -1,5 +1,4 @@
 // The real program: what a halt does at three in the morning, and what the home gives the server.
-import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -9,6 +8,8 @@ import type { Head } from '@keyturn/manifest'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { keyAlias } from '@keyturn/publisher'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import { startServing } from './support/serving.ts'
+import type { Serving } from './support/serving.ts'
 import { World } from './support/world.ts'
 
 let world: World
@@ -20,14 +21,6 @@ afterEach(async () => {
   for (const end of ends.splice(0).toReversed()) await end()
   await world.remove()
 })
-
-interface Serving {
-  readonly url: string
-  readonly port: number
-  readonly token: string
-  readonly announced: Record<string, unknown>
-  stop(): Promise<void>
-}
 
 const home = (): string[] => ['--home', world.path('home')]
 const passphrase = (): string[] => ['--passphrase-file', world.path('passphrase')]
@@ -41,34 +34,11 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** Starts `keyturn serve` and waits until it answers. */
+/** Starts `keyturn serve` with the home of the world. */
 async function serve(...flags: string[]): Promise<Serving> {
-  let child: ChildProcess | undefined
-  let printed = ''
-  const announced = Promise.withResolvers<string>()
-  const ended = keyturn(['serve', '--port', '0', '--json', ...home(), ...flags], {
-    onSpawn: (spawned) => {
-      child = spawned
-      spawned.stdout?.on('data', (text: string) => {
-        printed += text
-        if (printed.includes('\n')) announced.resolve(printed)
-      })
-    },
-  })
-  void ended.then(({ stdout, stderr }) => announced.reject(new Error(`serve ended: ${stdout}${stderr}`)))
-  const { data } = JSON.parse((await announced.promise).split('\n')[0] ?? '') as { data: Record<string, unknown> }
-  const stop = async (): Promise<void> => {
-    child?.kill('SIGTERM')
-    await ended
-  }
-  ends.push(stop)
-  return {
-    url: String(data['url']),
-    port: Number(data['port']),
-    token: (await readFile(String(data['token_file']), 'utf8')).trim(),
-    announced: data,
-    stop,
-  }
+  const serving = await startServing([...home(), ...flags])
+  ends.push(() => serving.stop())
+  return serving
 }
 
 /** Packs nothing: a release of one file, offered to everyone. */

@@ -38,6 +38,7 @@ import type { BlobStore } from './storage/blob-store.ts'
 import { openFolderBlobStore } from './storage/folder-blob-store.ts'
 import type { MetadataStore } from './storage/metadata-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
+import { hasScope, maySee } from './access/actor.ts'
 import type { Actor } from './access/actor.ts'
 import { createToken, TokenChecker } from './access/tokens.ts'
 import { LogKeys } from './tlog/log-keys.ts'
@@ -117,10 +118,15 @@ async function openStores(options: ReleaseServerOptions): Promise<{ blobs: BlobS
   return { blobs, metadata: options.metadata ?? openSqliteMetadataStore(join(dataDir, 'metadata.sqlite')) }
 }
 
+/** What the public tree asks once the parts above it are there. */
+interface LateParts {
+  mayRead?: PublicTreeOptions['mayRead']
+}
+
 function createContext(
   options: ReleaseServerOptions,
   stores: { blobs: BlobStore; metadata: MetadataStore },
-  { requestIds, rates, downloads }: Pick<Parts, 'requestIds' | 'rates' | 'downloads'>,
+  { requestIds, rates, downloads, late }: Pick<Parts, 'requestIds' | 'rates' | 'downloads'> & { late: LateParts },
 ): ServerContext {
   const { clock = systemClock, random = systemRandom, log = silentLog, offload } = options
   const { blobs, metadata } = stores
@@ -135,6 +141,7 @@ function createContext(
     counter: (product, channel, name) => downloads.counter(product, channel, name),
     limit: (request) => rates.publicWait(request),
     access: { wait: (request) => rates.accessWait(request), count: (request) => rates.countWrongAccess(request) },
+    mayRead: (request, product, channel) => late.mayRead?.(request, product, channel) ?? Promise.resolve(false),
     requestId: () => requestIds.next(),
     onError: (error, requestId) => log.error({ request_id: requestId, err: describe(error) }, 'public request failed'),
   })
@@ -205,7 +212,8 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
   const requestIds = new RequestIds(random)
   const rates = new RateLimits(options.rates ?? {}, clock)
   const downloads = new Downloads()
-  const context = createContext(options, await openStores(options), { requestIds, rates, downloads })
+  const late: LateParts = {}
+  const context = createContext(options, await openStores(options), { requestIds, rates, downloads, late })
   downloads.start(context)
   const metrics = new Metrics()
   metrics.gauge('process_resident_memory_bytes', () => process.memoryUsage.rss())
@@ -217,6 +225,15 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
     oidc: options.oidc === undefined ? undefined : new OidcChecker(options.oidc),
     publicUrl: options.publicUrl,
   })
+  late.mayRead = async (request, product, channel) => {
+    try {
+      const actor = await authenticator.authenticateBearer(request.headers.authorization)
+      return hasScope(actor, 'releases:read') && maySee(actor, product, channel)
+    } catch (error) {
+      if (error instanceof ServerError && error.code === 'SRV_AUTH') return false
+      throw error
+    }
+  }
   const authenticate = (request: FastifyRequest): Promise<Actor> =>
     authenticator.authenticate(request).catch((error: unknown) => {
       if (error instanceof ServerError && error.code === 'SRV_AUTH') rates.countFailure(request)

@@ -30,6 +30,7 @@ import { bringTo, downloads } from './place/update-run.ts'
 
 const OFFLINE_CODES = new Set([
   'LA_NETWORK',
+  'LA_ACCESS',
   'LA_TIMEOUT',
   'LA_HTTP_STATUS',
   'LA_REDIRECT',

@@ -18,6 +18,12 @@ export const launcherErrors = {
     meaning: 'The server answered with a status instead of a file.',
     remedy: 'Tell the publisher which file is missing; what is installed stays as it is.',
   },
+  LA_ACCESS: {
+    kind: 'policy',
+    meaning: 'The channel is protected, and no access code, or a wrong one, was given.',
+    remedy:
+      'Enter the code that the publisher gave you, or change to another channel; what is ' + 'installed can be played.',
+  },
   LA_TIMEOUT: {
     kind: 'unavailable',
     meaning: 'The server sends too slowly or not at all.',

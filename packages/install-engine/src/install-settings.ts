@@ -13,6 +13,8 @@ import { diskError, LauncherError } from './errors.ts'
 export interface InstallFlags extends Settings {
   /** Folder of the install. */
   readonly folder: string
+  /** Access code of the channel; kept for it. */
+  readonly accessCode?: string | undefined
 }
 
 function layoutFor(folder: string): ReturnType<typeof layoutOf> {
@@ -30,10 +32,10 @@ export async function settingsFor(
   flags: InstallFlags,
   fs: FileSystem = nodeFileSystem,
 ): Promise<Settings & { readonly server: string; readonly trust: string }> {
-  const { folder, ...said } = flags
+  const { folder, accessCode, ...said } = flags
   const stored = await readSettings(fs, layoutFor(folder))
   const given = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)) as Settings
-  const merged = { ...stored, ...given }
+  const merged = withAccessCode({ ...stored, ...given }, accessCode)
   const { server, trust } = merged
   if (server === undefined || trust === undefined) {
     throw new LauncherError(
@@ -45,6 +47,13 @@ export async function settingsFor(
     )
   }
   return { ...merged, server, trust }
+}
+
+/** Settings with an access code for their channel; undefined changes nothing. */
+export function withAccessCode(settings: Settings, accessCode: string | undefined): Settings {
+  if (accessCode === undefined) return settings
+  const channel = settings.channel ?? 'stable'
+  return { ...settings, accessCodes: { ...settings.accessCodes, [channel]: accessCode } }
 }
 
 /**
@@ -77,6 +86,7 @@ export function toEngineOptions(
     linkedFolders,
     telemetryUrlTemplate,
     runtimeKeyCache,
+    accessCodes,
   } = settings
   return {
     folder,
@@ -84,6 +94,7 @@ export function toEngineOptions(
     trust,
     product,
     channel,
+    accessCode: accessCodes?.[channel ?? 'stable'],
     target,
     groups,
     components,

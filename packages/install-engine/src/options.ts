@@ -30,6 +30,8 @@ export interface EngineOptions {
   readonly groups?: readonly string[] | undefined
   /** Components that the player chose or left out, by name; default: what the release says of each. */
   readonly components?: Readonly<Record<string, boolean>> | undefined
+  /** Access code of the channel, where its publisher protects it; sent to the server alone, never to a mirror. */
+  readonly accessCode?: string | undefined
   /** A server of this network with the release's files, tried first; default: those that the publisher names. */
   readonly lanMirror?: string | undefined
   /** Program to start, then its arguments; default: the release's only program. */

@@ -49,6 +49,7 @@ export class Session {
       random,
       monotonic,
       lanMirror: options.lanMirror,
+      accessCode: options.accessCode,
     })
     this.limit = new RateLimit(options.bytesPerSecond, monotonic)
     this.trust = new TrustStore(options.fs, layout, options.trust, options.channel)

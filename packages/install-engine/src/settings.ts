@@ -1,4 +1,5 @@
 import { isRecord, parseStrictJson } from '@keyturn/primitives'
+import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { diskError, LauncherError } from './errors.ts'
 import { readSmallFile, writeSmallFile } from './disk/disk.ts'
@@ -29,6 +30,8 @@ export interface Settings {
   readonly groups?: readonly string[] | undefined
   /** Components that the player chose or left out; one that is absent follows its default. */
   readonly components?: Readonly<Record<string, boolean>> | undefined
+  /** Access codes of protected channels, by channel. Secrets: shown to nobody, sent to the server alone. */
+  readonly accessCodes?: Readonly<Record<string, string>> | undefined
   /** A server of this network that has the release's files. */
   readonly lanMirror?: string | undefined
   /** Bytes a second while the client runs or nobody looks at the page; absent: `limit`. */
@@ -52,6 +55,20 @@ export interface Settings {
 }
 
 const MAX_SETTINGS_BYTES = 64 * 1024
+const MAX_CODE_FILE_BYTES = 4096
+/** An access code as the server takes it: 8 to 128 printable characters. */
+const ACCESS_CODE = /^[\x21-\x7e]{8,128}$/
+
+/**
+ * Reads an access code that a person typed or keeps in a file.
+ *
+ * @throws LauncherError `LA_SETTINGS`.
+ */
+export function parseAccessCode(text: string): string {
+  const code = text.trim()
+  if (ACCESS_CODE.test(code)) return code
+  throw new LauncherError('LA_SETTINGS', 'Cannot use the access code: expected 8 to 128 printable characters')
+}
 
 type Check = (value: unknown) => boolean
 const text =
@@ -73,6 +90,12 @@ const isChoice: Check = (value) =>
   isRecord(value) &&
   Object.keys(value).length <= 1024 &&
   Object.entries(value).every(([name, chosen]) => /^[a-z0-9-]{1,64}$/.test(name) && typeof chosen === 'boolean')
+const isCodes: Check = (value) =>
+  isRecord(value) &&
+  Object.keys(value).length <= 64 &&
+  Object.entries(value).every(
+    ([name, code]) => /^[a-z0-9-]{1,64}$/.test(name) && typeof code === 'string' && ACCESS_CODE.test(code),
+  )
 const isFlag: Check = (value) => typeof value === 'boolean'
 const atLeast =
   (least: number): Check =>
@@ -90,6 +113,7 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   limit: atLeast(1024),
   groups: texts,
   components: isChoice,
+  accessCodes: isCodes,
   lanMirror: isUrl,
   backgroundLimit: atLeast(1024),
   pauseWhilePlaying: isFlag,
@@ -101,6 +125,19 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   language: oneOf('en', 'de', 'fr', 'es', 'pt-BR', 'it', 'pl', 'cs', 'tr', 'ru', 'uk', 'ja', 'ko', 'zh-Hans'),
   runtimeKeyCache: isFlag,
   checkMinutes: (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 1 && value <= 10_080,
+}
+
+/**
+ * Reads an access code from a file that holds it alone.
+ *
+ * @throws LauncherError `LA_SETTINGS` for a file that cannot be read or holds something else.
+ */
+export async function readAccessCode(path: string, fs: FileSystem = nodeFileSystem): Promise<string> {
+  const bytes = await readSmallFile(fs, path, MAX_CODE_FILE_BYTES).catch((cause: unknown) => {
+    throw new LauncherError('LA_SETTINGS', `Cannot read the access code in "${path}"`, { cause })
+  })
+  if (bytes === undefined) throw new LauncherError('LA_SETTINGS', `There is no file "${path}" with an access code`)
+  return parseAccessCode(new TextDecoder().decode(bytes))
 }
 
 /**

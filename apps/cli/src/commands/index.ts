@@ -43,6 +43,12 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./release/index.ts')).registerRelease,
   },
   {
+    name: 'channel',
+    group: 'Every day',
+    summary: 'channels on the server: protect one with an access code',
+    load: async () => (await import('./channel/index.ts')).registerChannel,
+  },
+  {
     name: 'project',
     group: 'Every day',
     summary: 'the project file keyturn.json: what a release is made of',

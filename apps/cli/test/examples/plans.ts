@@ -34,7 +34,8 @@ const turned = 'keyturn vault rotate --yes; keyturn vault sweep; keyturn vault r
 const more = 'for name in new old; do keyturn pack keygen --out-dir "$name"; done; cp pack/data.m2p old.m2p'
 const proposal = 'keyturn roles propose --add-release new --remove-release release/1'
 const beta =
-  'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn release head --channel beta --yes && keyturn release publish --channel beta'
+  'keyturn release prepare tree --channel beta && keyturn release sign --channel beta && keyturn ' +
+  'release head --channel beta --yes && keyturn release publish --channel beta'
 
 /** One image, 16 by 16. */
 const icon =
@@ -101,6 +102,10 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn vault audit checkpoint --output /media/stick/checkpoint.json': { before: 'rm media/stick/checkpoint.json' },
   'keyturn vault retire 1': { before: 'keyturn vault rotate --yes; keyturn vault sweep' },
   'keyturn vault retire 1 --destroy --yes': { before: turned, exit: 4 },
+  'keyturn serve --no-head-signer': {
+    instead: { '--no-head-signer': '--no-head-signer --port 0' },
+    until: /Ctrl-C stops/,
+  },
   'keyturn serve --port 8470': { instead: { '--port 8470': '--port 0' }, until: /Ctrl-C stops/ },
   'keyturn emergency rotate-now --current-alias laptop --next-alias laptop-v2 --reason "laptop stolen" --yes': {
     before: laptop,
@@ -124,7 +129,9 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   },
   'keyturn noise revoke laptop --reason lost --replace --yes': { instead: { laptop: 'server' } },
   'keyturn noise sign-request --sign request.json --seed-file seed.hex --out answer.json': {
-    before: `rm -r home/transport; keyturn noise sign-request --identity ${seedIdentity} --next-key ${seedNextKey} --out request.json`,
+    before:
+      `rm -r home/transport; keyturn noise sign-request --identity ${seedIdentity} --next-key ` +
+      `${seedNextKey} --out request.json`,
     instead: { '--sign': '--yes --sign' },
   },
   'keyturn completion bash > ~/.local/share/bash-completion/completions/keyturn': {

@@ -5,7 +5,7 @@ import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { KeyturnError, parseStrictJson } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
-import { LauncherError, parseSettings } from '@keyturn/install-engine'
+import { LauncherError, parseAccessCode, parseSettings } from '@keyturn/install-engine'
 import { loadPage } from '../page/load-page.ts'
 import type { PageBrand } from '../page/brand.ts'
 import type { PageAsset } from '../page/load-page.ts'
@@ -43,6 +43,7 @@ const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch
 /** What the body of a call may hold. */
 const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
   settings: OPEN_SETTINGS,
+  'access-code': ['code'],
   launch: ['playInstalled'],
   setup: ['folder', 'adopt', 'components'],
   look: ['folder'],
@@ -237,6 +238,7 @@ export class ApiServer {
     else if (name === 'pause') await this.#supervisor.pause()
     else if (name === 'resume') await this.#supervisor.resume()
     else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))
+    else if (name === 'access-code') await this.#supervisor.useAccessCode(parseAccessCode(String(body['code'] ?? '')))
     else if (name === 'setup') await this.#setUp(body)
     else if (name === 'look') return toJson(await this.#supervisor.look(String(body['folder'] ?? '')))
     else if (name === 'quit') this.#onQuit?.()

@@ -1,5 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
-import { createEngine, keepSettings, LauncherError, storedSettings, toEngineOptions } from '@keyturn/install-engine'
+import {
+  createEngine,
+  keepSettings,
+  LauncherError,
+  storedSettings,
+  toEngineOptions,
+  withAccessCode,
+} from '@keyturn/install-engine'
 import type {
   Engine,
   EngineEvent,
@@ -339,6 +346,21 @@ export class Supervisor {
     await this.#engine.resume()
     if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was over
     if (this.#activity === undefined) await this.begin('update', { isAsked: true })
+  }
+
+  /**
+   * Keeps the access code of the channel. It is never shown again.
+   *
+   * @throws LauncherError `LA_LOCKED` while something is going on.
+   */
+  async useAccessCode(code: string): Promise<void> {
+    if (this.#activity !== undefined || this.#isStarting)
+      throw new LauncherError('LA_LOCKED', 'Cannot change the access code while the launcher is busy')
+    const { server, trust } = this.#settings
+    this.#settings = { ...withAccessCode(this.#settings, code), server, trust }
+    if (this.#setup === undefined) await keepSettings(this.#folder, this.#settings, this.#extra.fs)
+    this.#made = undefined
+    this.#tell({ type: 'changed' })
   }
 
   /** Changes what a page may change. A new limit counts at once, a new channel or component with the next update. */

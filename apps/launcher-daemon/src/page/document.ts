@@ -58,6 +58,9 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
       <summary data-word="settings"></summary>
       <div class="fields">
         <label for="channel" data-word="channel"></label><input id="channel" autocomplete="off" spellcheck="false" pattern="[a-z0-9\\-]{1,64}" maxlength="64">
+        <label for="access-code" data-word="accessCode"></label>
+        <input id="access-code" type="password" autocomplete="off" spellcheck="false" maxlength="128" aria-describedby="access-hint">
+        <span></span><small id="access-hint" data-word="accessHint"></small>
         <label for="limit" data-word="limit"></label><input id="limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
         <label for="background-limit" data-word="backgroundLimit"></label>
         <input id="background-limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">

@@ -5,6 +5,7 @@ import type { PageStatus } from './shared.ts'
 const LEAST_LIMIT = 1024
 const FIELDS = [
   'channel',
+  'access-code',
   'limit',
   'background-limit',
   'ask-above',
@@ -69,7 +70,18 @@ async function save(): Promise<void> {
     pauseWhilePlaying: field('pause-playing').checked ? true : null,
     language: field('language').value,
   })
-  if (isSaved) element('save').textContent = say('saved')
+  const isAccepted = isSaved && (await saveAccessCode())
+  if (isAccepted) element('save').textContent = say('saved')
+}
+
+/** The code goes to the launcher and is not kept in the page. */
+async function saveAccessCode(): Promise<boolean> {
+  const code = field('access-code').value.trim()
+  if (code === '') return true
+  const isSaved = await post('access-code', { code })
+  if (isSaved) field('access-code').value = ''
+  else field('access-code').focus()
+  return isSaved
 }
 
 /** Hands the report over as a file, through the browser. */

@@ -15,6 +15,8 @@ export const words: Words = {
   rollback: 'Zur vorherigen Version zurück',
   settings: 'Einstellungen',
   channel: 'Versionskanal',
+  accessCode: 'Ich habe einen Code',
+  accessHint: 'Manche Kanäle brauchen einen Code vom Herausgeber. Er wird nur für dieses Spiel gespeichert.',
   limit: 'Download-Limit (kB/s)',
   limitHint: 'Leer lassen für kein Limit. Gilt sofort.',
   language: 'Sprache',
@@ -95,6 +97,8 @@ export const words: Words = {
   hours: '{n} h',
   'error.refused': 'Die angebotene Version ist nicht echt und wurde abgelehnt. Dein Spiel ist unverändert.',
   'error.policy': 'Die angebotene Version wurde abgelehnt. Dein Spiel ist unverändert.',
+  'error.access':
+    'Dieser Kanal braucht einen Code vom Herausgeber. Gib ihn in den Einstellungen ein oder nimm einen anderen Kanal.',
   'error.disk': 'Auf dem Datenträger ist nicht genug Platz. Dein Spiel ist unverändert.',
   'error.busy': 'Ein anderes Programm benutzt die Spieldateien. Schließ es und versuch es noch einmal.',
   'error.key': 'Das Spiel konnte auf diesem Computer nicht freigeschaltet werden.',

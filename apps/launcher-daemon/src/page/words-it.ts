@@ -15,6 +15,8 @@ export const words: Words = {
   rollback: 'Torna alla versione precedente',
   settings: 'Impostazioni',
   channel: 'Canale della versione',
+  accessCode: 'Ho un codice',
+  accessHint: 'Alcuni canali richiedono un codice dell’editore. Viene conservato solo per questo gioco.',
   limit: 'Limite di download (kB/s)',
   limitHint: 'Lascia vuoto per nessun limite. Vale subito.',
   language: 'Lingua',
@@ -94,6 +96,8 @@ export const words: Words = {
   hours: '{n} h',
   'error.refused': 'La versione offerta non è autentica ed è stata rifiutata. Il tuo gioco è invariato.',
   'error.policy': 'La versione offerta è stata rifiutata. Il tuo gioco è invariato.',
+  'error.access':
+    'Questo canale richiede un codice dell’editore. Inseriscilo nelle impostazioni o usa un altro canale.',
   'error.disk': 'Non c’è abbastanza spazio su disco. Il tuo gioco è invariato.',
   'error.busy': 'Un altro programma sta usando i file del gioco. Chiudilo e riprova.',
   'error.key': 'Non è stato possibile sbloccare il gioco su questo computer.',

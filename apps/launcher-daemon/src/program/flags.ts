@@ -10,6 +10,7 @@ export interface Flags {
   readonly trust?: string | undefined
   readonly product?: string | undefined
   readonly channel?: string | undefined
+  readonly accessCodeFile?: string | undefined
   readonly target?: Target | undefined
   readonly program?: string | undefined
   readonly delivery?: DeliveryName | undefined
@@ -83,6 +84,7 @@ export function addInstallFlags(command: Command, isPlayer: boolean): void {
   command
     .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
     .option('--channel <name>', 'channel (default: stable)')
+    .option('--access-code-file <file>', 'file with the access code of the channel; remembered for it')
     .option('--target <system>', 'windows, linux or macos (default: windows)')
     .option('--program <path>', 'program to start, relative to the install or absolute')
     .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')

@@ -9,6 +9,7 @@ import {
   LauncherError,
   launcherVersion,
   parseSettings,
+  readAccessCode,
   settingsFor,
   storedSettings,
   toEngineOptions,
@@ -236,7 +237,9 @@ export class LauncherProgram {
     // In a studio's launcher the server and the pin come from its executable and from nowhere else.
     const fixed = player === undefined ? {} : { server: player.config.server, trust: player.config.trust }
     const given = parseSettings({ ...saidSettings(flags), ...fixed })
-    const settings = { ...playerSettings(player), ...(await settingsFor({ folder, ...given })) }
+    const { accessCodeFile } = flags
+    const accessCode = accessCodeFile === undefined ? undefined : await readAccessCode(accessCodeFile)
+    const settings = { ...playerSettings(player), ...(await settingsFor({ folder, ...given, accessCode })) }
     const kept = flags.save === true ? settings : await withoutOneOffs(folder, settings)
     const engine = createEngine({
       ...toEngineOptions(folder, settings),

@@ -89,6 +89,16 @@ export class Authenticator {
     const { authorization } = request.headers
     const session = authorization === undefined ? cookieOf(request) : undefined
     if (session !== undefined) return this.#bySession(request, session)
+    return this.authenticateBearer(authorization)
+  }
+
+  /**
+   * The caller of a request that carries a token, and no session.
+   *
+   * @param authorization - The header `Authorization`.
+   * @throws ServerError `SRV_AUTH`.
+   */
+  async authenticateBearer(authorization: string | undefined): Promise<Actor> {
     const [, secret = ''] = /^Bearer ([\x21-\x7e]{1,8192})$/i.exec(authorization ?? '') ?? []
     return (await this.#bySecret(secret)).actor
   }

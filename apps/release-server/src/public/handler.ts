@@ -3,7 +3,7 @@ import { collectBytes } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { problemAnswer } from '../problem.ts'
-import { requireAccess } from './channel-access.ts'
+import { ACCESS_HEADER, requireAccess } from './channel-access.ts'
 import type { AccessRates } from './channel-access.ts'
 import type { ProductDirectory } from './directory.ts'
 import { documentKey } from './documents.ts'
@@ -30,6 +30,8 @@ export interface PublicTreeOptions {
   readonly counter?: ((product: string, channel: string, name: string) => (() => void) | undefined) | undefined
   /** Counts wrong access codes of channels; default: they are not counted. */
   readonly access?: AccessRates | undefined
+  /** Whether a request carries a token that may read a protected channel; default: none may. */
+  readonly mayRead?: ((request: IncomingMessage, product: string, channel: string) => Promise<boolean>) | undefined
   readonly clock: () => number
 }
 
@@ -176,7 +178,8 @@ export class PublicTree {
     if (product === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such product')
     const channel = target.channel === '' ? product.defaultChannel : target.channel
     const code = channel === undefined ? undefined : product.access.get(channel)
-    if (code !== undefined) requireAccess(request, code, this.#options.access)
+    if (code !== undefined && !(await this.#isPublisher(request, product.slug, channel ?? '')))
+      requireAccess(request, code, this.#options.access)
     const found = await this.#options.documents.get(documentKey(product.slug, channel, target.name))
     if (found === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such document')
     if (request.method === 'GET') this.#counter(product.slug, channel, target.name)?.()
@@ -184,6 +187,13 @@ export class PublicTree {
     const document = code === undefined ? found : { ...found, cacheControl: 'private, no-store' }
     if (document.body !== undefined) return sendBytes(request, response, document, document.body)
     return this.#stream(request, response, document.sha256, document)
+  }
+
+  /** The publisher's own programs have a token and need no code. */
+  async #isPublisher(request: IncomingMessage, product: string, channel: string): Promise<boolean> {
+    const { authorization } = request.headers
+    if (authorization === undefined || request.headers[ACCESS_HEADER] !== undefined) return false
+    return (await this.#options.mayRead?.(request, product, channel)) === true
   }
 
   #counter(product: string, channel: string | undefined, name: string): (() => void) | undefined {

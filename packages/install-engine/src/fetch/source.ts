@@ -51,6 +51,16 @@ function isWorthRetrying(error: unknown): boolean {
   return ['LA_NETWORK', 'LA_TIMEOUT', 'LA_SIZE'].includes(error.code)
 }
 
+/** How a {@link Source} is made. */
+export interface SourceOptions {
+  readonly retry: RetryPolicy
+  readonly random: RandomSource
+  readonly monotonic: () => number
+  readonly lanMirror?: string | undefined
+  /** Access code of the channel. */
+  readonly accessCode?: string | undefined
+}
+
 /**
  * The places a release is fetched from: mirrors by weight, the server itself always last. URLs are derived from names
  * that are hashes or numbers, never taken from a document.
@@ -59,6 +69,7 @@ export class Source {
   readonly #client: HttpClient
   readonly #lanClient: HttpClient
   readonly #lanMirror: string | undefined
+  readonly #accessCode: string | undefined
   readonly #retry: RetryPolicy
   readonly #random: RandomSource
   readonly #monotonic: () => number
@@ -67,15 +78,12 @@ export class Source {
   #isPrompt = false
   #wasAnswered = false
 
-  constructor(
-    server: string,
-    client: HttpClient,
-    options: { retry: RetryPolicy; random: RandomSource; monotonic: () => number; lanMirror?: string | undefined },
-  ) {
+  constructor(server: string, client: HttpClient, options: SourceOptions) {
     this.#origin = newHost({ url: server, weight: 0 })
     this.#client = client
     this.#lanClient = client.with(LAN_LIMITS)
     this.#lanMirror = options.lanMirror
+    this.#accessCode = options.accessCode
     this.setMirrors([])
     this.#retry = options.retry
     this.#random = options.random
@@ -182,9 +190,13 @@ export class Source {
       try {
         const answer = await (host.isLan ? this.#lanClient : this.#client).send({
           url: shownUrl(host.base + path),
-          headers: options.headers?.() ?? {},
+          headers: { ...options.headers?.(), ...this.#accessHeaders(host, path) },
           signal: options.signal,
         })
+        if (answer.status === 403 && host === this.#origin && !isBlob(path)) {
+          answer.discard()
+          throw accessError(this.#accessCode)
+        }
         this.#wasAnswered ||= !host.isLan
         pauseAtLeastMs = (answer.retryAfterSeconds ?? 0) * 1000
         const result = await this.#use(answer, host, path, use)
@@ -192,6 +204,8 @@ export class Source {
         return result
       } catch (error) {
         options.signal?.throwIfAborted()
+        // No mirror has what the server keeps for those with the code.
+        if (error instanceof LauncherError && error.code === 'LA_ACCESS') throw error
         host.strikes += 1
         if (error instanceof LauncherError && error.code === 'LA_HASH') this.reportLie(host.base)
         if (host.isLan) {
@@ -211,6 +225,12 @@ export class Source {
         await this.#pause(failures, pauseAtLeastMs, options.signal)
       }
     }
+  }
+
+  /** The code goes to the server itself, and with documents only: blobs are public, mirrors are strangers. */
+  #accessHeaders(host: Host, path: string): Record<string, string> {
+    if (this.#accessCode === undefined || host !== this.#origin || isBlob(path)) return {}
+    return { 'keyturn-access': this.#accessCode }
   }
 
   /** A host of the player's own network gets no second try; one that merely lacks a file is asked for the next. */
@@ -274,6 +294,19 @@ export class Source {
       throw error
     }
   }
+}
+
+function isBlob(path: string): boolean {
+  return /^(?:files|blobs)\//.test(path)
+}
+
+function accessError(given: string | undefined): LauncherError {
+  return new LauncherError(
+    'LA_ACCESS',
+    given === undefined
+      ? 'This channel needs an access code'
+      : 'The access code is not the one of this channel, or it was changed',
+  )
 }
 
 /** The error for a status that brings nothing. */

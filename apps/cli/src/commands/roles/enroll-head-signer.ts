@@ -48,7 +48,7 @@ export function registerEnrollHeadSigner(roles: Command, cli: Cli): void {
   cli.define<EnrollOptions>(enroll, {
     example: [
       'keyturn roles enroll-head-signer --next-passphrase-file next.txt',
-      'keyturn roles enroll-head-signer --public-key <64 hex> --next-passphrase-file next.txt',
+      'keyturn roles enroll-head-signer --public-key <hex> --next-passphrase-file next.txt',
     ],
     dryRun: true,
     run: runEnroll,
