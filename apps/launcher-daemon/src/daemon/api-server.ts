@@ -238,7 +238,7 @@ export class ApiServer {
     else if (name === 'pause') await this.#supervisor.pause()
     else if (name === 'resume') await this.#supervisor.resume()
     else if (name === 'settings') await this.#supervisor.change(readOpenSettings(body))
-    else if (name === 'access-code') await this.#supervisor.useAccessCode(parseAccessCode(String(body['code'] ?? '')))
+    else if (name === 'access-code') await this.#supervisor.change({}, parseAccessCode(String(body['code'] ?? '')))
     else if (name === 'setup') await this.#setUp(body)
     else if (name === 'look') return toJson(await this.#supervisor.look(String(body['folder'] ?? '')))
     else if (name === 'quit') this.#onQuit?.()

@@ -332,7 +332,6 @@ export class Supervisor {
     })
   }
 
-  /** Holds downloads, also over a restart. */
   async pause(): Promise<void> {
     this.#pausing = true
     await this.#engine.pause()
@@ -341,41 +340,25 @@ export class Supervisor {
     this.#tell({ type: 'changed' })
   }
 
-  /** Goes on downloading. */
   async resume(): Promise<void> {
     await this.#engine.resume()
     if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was over
     if (this.#activity === undefined) await this.begin('update', { isAsked: true })
   }
 
-  /**
-   * Keeps the access code of the channel. It is never shown again.
-   *
-   * @throws LauncherError `LA_LOCKED` while something is going on.
-   */
-  async useAccessCode(code: string): Promise<void> {
-    if (this.#activity !== undefined || this.#isStarting)
-      throw new LauncherError('LA_LOCKED', 'Cannot change the access code while the launcher is busy')
-    const { server, trust } = this.#settings
-    this.#settings = { ...withAccessCode(this.#settings, code), server, trust }
-    if (this.#setup === undefined) await keepSettings(this.#folder, this.#settings, this.#extra.fs)
-    this.#made = undefined
-    this.#tell({ type: 'changed' })
-  }
-
-  /** Changes what a page may change. A new limit counts at once, a new channel or component with the next update. */
-  async change(settings: OpenSettings): Promise<void> {
+  /** Changes what a page may change; a new limit counts at once, the rest with the next update. */
+  async change(settings: OpenSettings, accessCode?: string): Promise<void> {
     const { components } = settings
     const channelChanged = settings.channel !== undefined && settings.channel !== (this.#settings.channel ?? 'stable')
     const choiceChanged = components !== undefined && !isDeepStrictEqual(components, this.#settings.components)
-    const isNewEngine = channelChanged || choiceChanged
+    const isNewEngine = channelChanged || choiceChanged || accessCode !== undefined
     if (isNewEngine && (this.#activity !== undefined || this.#isStarting))
-      throw new LauncherError('LA_LOCKED', 'Cannot change the channel or the components while the launcher is busy')
+      throw new LauncherError('LA_LOCKED', 'Cannot change channel or components while the launcher is busy')
     // What launchers of old kept as a list gives way to the player's new answers.
     const groups = choiceChanged ? undefined : this.#settings.groups
     const merged = Object.entries({ ...this.#settings, groups, ...settings }).filter(([, value]) => value !== undefined)
     this.#settings = {
-      ...(Object.fromEntries(merged) as Settings),
+      ...withAccessCode(Object.fromEntries(merged) as Settings, accessCode),
       server: this.#settings.server,
       trust: this.#settings.trust,
     }
