@@ -61,7 +61,7 @@ describe('the access code of a channel', () => {
 
   it('is kept for its channel and given to the engine for no other', () => {
     const settings = { server: 'https://server.example/', trust: 'key:00', channel: 'beta' }
-    const kept = { ...settings, ...withAccessCode(settings, code) }
+    const kept = { ...settings, accessCodes: withAccessCode(settings, code).accessCodes }
     expect(kept.accessCodes).toEqual({ beta: code })
     expect(withAccessCode(kept, undefined)).toBe(kept)
     expect(toEngineOptions('x', kept).accessCode).toBe(code)

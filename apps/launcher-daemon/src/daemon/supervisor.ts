@@ -1,3 +1,4 @@
+// Long because everything that the launcher does goes through one object that holds its state.
 import { isDeepStrictEqual } from 'node:util'
 import {
   createEngine,
@@ -332,6 +333,7 @@ export class Supervisor {
     })
   }
 
+  /** Holds downloads, also over a restart. */
   async pause(): Promise<void> {
     this.#pausing = true
     await this.#engine.pause()
@@ -340,6 +342,7 @@ export class Supervisor {
     this.#tell({ type: 'changed' })
   }
 
+  /** Goes on downloading. */
   async resume(): Promise<void> {
     await this.#engine.resume()
     if (this.#pausing) await this.#current?.catch(() => undefined) // asked for before the pause was over
