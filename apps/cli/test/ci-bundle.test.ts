@@ -174,7 +174,7 @@ describe('a job without state', () => {
     expect(sum).toBeLessThan(1_500_000)
   })
 
-  it('loses to another job with PUB_STALE, and wins when it is repeated', async () => {
+  it('loses to another job with PUB_STALE, and wins when it is repeated (row 347)', async () => {
     await done(ship('home', '--version-name', '1.0'))
     await bundle()
     await tokenOfCi()
@@ -192,7 +192,7 @@ describe('a job without state', () => {
     expect(repeated).toMatchObject({ shipped: true, head_sequence: before + 2 })
   })
 
-  it('is not stopped by the draft that an interrupted job left', async () => {
+  it('is not stopped by the draft that an interrupted job left (row 348)', async () => {
     await done(ship('home', '--version-name', '1.0'))
     await bundle()
     await tokenOfCi()
@@ -213,7 +213,7 @@ describe('a job without state', () => {
     expect(await done(ship(await job('b'), '--version-name', '1.2'))).toMatchObject({ previous: '1.1' })
   })
 
-  it('uses nothing of a server that does not fit what is signed, and ships nothing', async () => {
+  it('uses nothing of a server that does not fit what is signed, and ships nothing (row 349)', async () => {
     await done(ship('home', '--version-name', '1.0'))
     await bundle()
     await tokenOfCi()
@@ -242,7 +242,7 @@ describe('a job without state', () => {
     expect(await world.client?.getChannel('test', 'stable')).toEqual(shown)
   })
 
-  it('stops with an old bundle after a key was rotated, before it packs anything (CLI_HOME_STALE)', async () => {
+  it('stops with an old bundle after a key was rotated, before it packs anything (CLI_HOME_STALE) (row 350)', async () => {
     await done(ship('home', '--version-name', '1.0'))
     await bundle()
     const old = world.path('old.home')
@@ -257,6 +257,27 @@ describe('a job without state', () => {
       await bundle()
       expect((await ship(await job('job'), '--version-name', `1.1-${rotation}`)).ok).toBe(true)
     }
+  })
+
+  it('is not signed again by a rotation that revokes a stolen key, until its owner says that it is theirs', async () => {
+    await done(ship('home', '--version-name', '1.0'))
+    await bundle()
+    await writeFile(world.path('game/client/data/small.txt'), 'by the job, or by a thief with its keys')
+    await done(ship(await job('job'), '--version-name', '1.1'))
+    const revoke = ['rotate', 'release', '--revoke']
+    expect((await owner(...revoke)).error).toMatchObject({
+      code: 'CLI_TURN_UNREADY',
+      message: expect.stringContaining('1.1'),
+      hint: expect.stringContaining('keyturn release rollback'),
+    })
+    expect((await owner('roles', 'show')).data).toMatchObject({ version: 1 })
+    await done(owner('release', 'rollback', '1.0'))
+    await done(owner(...revoke))
+    const engine = await player()
+    await engine.update()
+    expect(await digest(world.path('player/pack/data.m2p'))).toBe(
+      await digest(world.path('home/trees/stable/1.0/pack/data.m2p')),
+    )
   })
 })
 

@@ -74,7 +74,7 @@ describe('a release that two people sign', () => {
     expect((await keyturn('ship', '--project', world.path('project/keyturn.json'))).error.code).toBe('REL_COSIGN')
   })
 
-  it('is not signed for another product, tree or role (REL_COSIGN_OTHER)', async () => {
+  it('is not signed for another product, tree or role (REL_COSIGN_OTHER) (row 351)', async () => {
     const { manifest, tree } = await world.release()
     await secondHome('other')
     const folder = await toSecond(manifest.version)

@@ -425,7 +425,42 @@ describe('keyturn launcher build', () => {
   })
 })
 
+describe('keyturn rotate content', () => {
+  it('writes the public keys for the client where the project asks for it', async () => {
+    await project({ clientConfig: 'src/M2PackKeys.h' })
+    await mkdir(world.path('game/src'))
+    await ship()
+    process.chdir(world.path('game'))
+    expect((await keyturn('rotate', 'content')).data).toMatchObject({ to_key_id: 2, client_config: true })
+    const header = await readFile(world.path('game/src/M2PackKeys.h'), 'utf8')
+    const exported = await keyturn('pack', 'export-client-config', '--output', world.path('keys.h'))
+    expect(exported.data).toMatchObject({ key_ids: [1, 2], key_id: 2 })
+    expect(header).toBe(await readFile(world.path('keys.h'), 'utf8'))
+    await project({ clientConfig: '../keys.h' })
+    expect(await refusal()).toBe('PRJ_FORMAT')
+  })
+})
+
 describe('keyturn release', () => {
+  it('discards a draft on the server too, and never what is published', async () => {
+    await ship('--version-name', '1.0.0')
+    const real = globalThis.fetch
+    globalThis.fetch = async (input, init) => {
+      if (String(input).endsWith(':publish')) throw new Error('the network is gone')
+      return await real(input, init)
+    }
+    await edit('exit 9')
+    expect(await refusal('--version-name', '1.1.0')).toBe('SRV_NETWORK')
+    globalThis.fetch = real
+    expect((await world.client?.getRelease('test', 'stable', '1.1.0'))?.state).toBe('draft')
+    expect((await keyturn('release', 'drop-head')).ok).toBe(true)
+    expect((await keyturn('release', 'discard', '1.1.0')).data).toMatchObject({ here: true, on_server: true })
+    expect(await world.client?.getRelease('test', 'stable', '1.1.0')).toBeUndefined()
+    expect((await keyturn('release', 'discard', '1.0.0')).error.code).toBe('REL_OFFERED')
+    await rm(world.path('home/releases/stable/1.0.0'), { recursive: true })
+    expect((await keyturn('release', 'discard', '1.0.0')).error.code).toBe('PUB_PUBLISHED')
+  })
+
   it('discards what was never offered, and nothing else', async () => {
     await ship('--version-name', '1.0.0')
     const tree = world.path('home/trees/stable/1.0.0')

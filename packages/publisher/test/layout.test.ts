@@ -78,7 +78,7 @@ describe('planLayout()', () => {
     expect(unused).toEqual(['archive "empty.m2p"', '"*.txt" of "plain"', 'platform "macos"', 'component "art"'])
   })
 
-  it('refuses a file that two rules take, and an archive that is not of one kind (BUILD_CLAIM)', () => {
+  it('refuses a file that two rules take, and an archive that is not of one kind (BUILD_CLAIM) (row 352)', () => {
     const archive = (path: string, ...include: string[]) => ({ path, include, root: undefined })
     const component = (name: string, ...include: string[]) => ({ name, title: name, include, default: true })
     expect(codeOf(RULES)).toBe('planned')

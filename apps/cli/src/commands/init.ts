@@ -82,6 +82,7 @@ function created(
     '',
     'Move the next identity key to another medium now: anyone who has it controls the identity.',
     'Then make a backup: keyturn backup FILE',
+    'To release something: "keyturn serve" in another terminal, then "keyturn project init" and "keyturn ship"',
   ]
   const facts = formatTable([
     ['home', folder],

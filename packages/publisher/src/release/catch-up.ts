@@ -172,6 +172,37 @@ export async function findOrFetchRelease(
 }
 
 /**
+ * Checks before a stolen key is revoked that the server shows nothing that this home did not offer: what a thief may have
+ * offered is never signed again because a server shows it.
+ *
+ * @param home - Open home.
+ * @param client - Its server; undefined when none is asked.
+ * @param channels - Whose releases will be signed again.
+ * @throws {@link PublisherError} `CLI_TURN_UNREADY`, with what to do if the release is our own, and if it is not.
+ */
+export async function refuseUnknownOffers(
+  home: HomeSession,
+  client: ReleaseServerClient | undefined,
+  channels: readonly string[],
+): Promise<void> {
+  if (client === undefined) return
+  for (const channel of channels) {
+    const { base } = await readKnownHeads(home, channel, client)
+    const pin = base?.source === 'server' ? base.head.manifest : undefined
+    const own = await readReleases(home.paths, channel)
+    if (pin === undefined || own.some(({ sha256 }) => sha256 === pin.sha256)) continue
+    throw new PublisherError(
+      'CLI_TURN_UNREADY',
+      `Channel "${channel}" offers ${printable(pin.version, 64)}, which this home did not offer`,
+      {
+        details: { version: printable(pin.version, 64) },
+        hint: 'If it is yours, run "keyturn release renew" first; if not, "keyturn release rollback VERSION" brings back yours',
+      },
+    )
+  }
+}
+
+/**
  * Takes from the server what other machines offered on any channel, before a key is rotated: the rotation has to sign
  * what
  * players are offered now. A server that does not answer is left out.

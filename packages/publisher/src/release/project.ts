@@ -31,6 +31,8 @@ export interface Project {
   readonly version: 'git' | undefined
   /** Notes for players, an absolute path. */
   readonly notes: string | undefined
+  /** Where `rotate content` writes the public keys for the client: `M2PackKeys.h`, or a `.ts` file; an absolute path. */
+  readonly clientConfig: string | undefined
   readonly launcher: ProjectLauncher
 }
 
@@ -68,6 +70,7 @@ const MEMBERS = [
   'requires',
   'version',
   'notes',
+  'clientConfig',
   'launcher',
 ]
 const ARCHIVE_MEMBERS = ['path', 'include', 'root']
@@ -310,6 +313,7 @@ export async function readProject(path: string): Promise<Project> {
     requires: requirementsOf(members),
     version: members.text('version', /^git$/) as 'git' | undefined,
     notes: await members.path('notes'),
+    clientConfig: await members.path('clientConfig'),
     launcher: {
       icon: await launcher.path('icon'),
       logo: await launcher.path('logo'),

@@ -28,6 +28,7 @@ import type {
 import type { Cli, Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'
 import { withServer } from '../../flags/server.ts'
+import { writeClientConfig } from './client-config.ts'
 import { finishedText, firstText, runRotation } from './run-rotation.ts'
 import type { PlannedRotation, RotationCommand } from './run-rotation.ts'
 
@@ -114,10 +115,14 @@ async function plan(
         `${firstText(first)}${stepsText(steps)}\n\nA player downloads at most ` +
         `${formatBytes(planned.downloadBytesAtMost)}.\n${overlapText(overlaps)}`,
     }),
-    report: ({ resumed, first, finished }) => ({
-      data: { ...facts, finished: first, resumed },
-      text: `${finishedText(finished)}${reportText(planned, options, overlaps)}`,
-    }),
+    async report({ resumed, first, finished }) {
+      const written = await writeClientConfig(home)
+      const text = `${finishedText(finished)}${reportText(planned, options, overlaps)}`
+      return {
+        data: { ...facts, finished: first, resumed, client_config: written !== undefined },
+        text: written === undefined ? text : `${text}\n${written}`,
+      }
+    },
   }
 }
 

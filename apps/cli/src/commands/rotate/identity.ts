@@ -2,7 +2,13 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { followOffers, openKnownClient, readIdentityLog, requireFresh } from '@keyturn/publisher/release'
+import {
+  followOffers,
+  openKnownClient,
+  readIdentityLog,
+  refuseUnknownOffers,
+  requireFresh,
+} from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonIdentity,
@@ -132,6 +138,7 @@ export async function openIdentityRotation(
       if (!context.dryRun) await requireFresh(context, home, { client: options.client })
       // What a thief may have offered under a stolen key is never signed again because a server shows it.
       if (!context.dryRun && !revoke) await followOffers(home, options.client)
+      if (!context.dryRun && revoke) await refuseUnknownOffers(home, options.client, options.channels)
       await checkIdentityRotation(home, context.signal)
     },
     covers: (pending) => identityCovers(pending, home.description, wantedOf(flags, kind, options)),
