@@ -145,6 +145,14 @@ class InstallEngine implements Engine {
   }
 
   async launch(options: LaunchOptions = {}): Promise<LaunchResult> {
+    try {
+      return await this.#launch(options)
+    } catch (error) {
+      throw diskError(error, 'start the client')
+    }
+  }
+
+  async #launch(options: LaunchOptions): Promise<LaunchResult> {
     // What downloads now goes on beside the game; a start never waits for it.
     await (await this.#preloads).giveWay()
     const isUpdating = (await this.#updates).giveTurn()
