@@ -33,6 +33,8 @@ const pathOf = (request: DocumentRequest): string => {
       return request.pin === undefined ? '/manifest.json' : `/manifests/${request.pin.version}.json`
     case 'signatures':
       return `/manifests/${request.pin.version}.sigs.json`
+    case 'proof':
+      return `/manifests/${request.pin.version}.tlog-proof`
     case 'legacy-signature':
       return '/manifest.json.sig'
   }

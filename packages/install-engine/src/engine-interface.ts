@@ -23,6 +23,24 @@ export interface UpdateResult {
   readonly releaseBytes: number
 }
 
+/**
+ * What the public log of releases says of the newest accepted release: confirmed by witnesses, or installed without a
+ * proof as long as the grace time lasts.
+ */
+export type PublishedStatus =
+  | {
+      /** Witnesses of the policy that have signed, and how many there are. */
+      readonly signed: number
+      readonly of: number
+      /** Name of the log, and the place in it. */
+      readonly origin: string
+      readonly index: number
+    }
+  | {
+      /** RFC 3339; then only what is installed plays. */
+      readonly until: string
+    }
+
 /** What {@link Engine.status} knows without asking anybody. */
 export interface EngineStatus {
   readonly folder: string
@@ -36,6 +54,8 @@ export interface EngineStatus {
   readonly trust: TrustStatus
   /** Why it is not `current`, in the words of the rule that says so. */
   readonly reason: { readonly code: string; readonly message: string } | undefined
+  /** What the public log of releases says of it; undefined where the publisher keeps none. */
+  readonly published: PublishedStatus | undefined
   readonly rolesVersion: number | undefined
   readonly notes: string | undefined
   /** What may be left out of the installed release, and whether it is. */

@@ -1,9 +1,9 @@
-import { allFilesFor, componentsFor, ManifestError } from '@keyturn/manifest'
-import type { ReleaseManifest } from '@keyturn/manifest'
+import { allFilesFor, componentsFor, floorOf, ManifestError } from '@keyturn/manifest'
+import type { ReleaseManifest, TrustState } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
 import { readState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
-import type { EngineStatus, Offer } from './engine-interface.ts'
+import type { EngineStatus, Offer, PublishedStatus } from './engine-interface.ts'
 import { shownUrl } from './fetch/proxy.ts'
 import { readPreload } from './disk/preload-record.ts'
 import type { Session } from './session.ts'
@@ -14,7 +14,15 @@ import type { InstalledRelease } from './trust/installed-release.ts'
 export async function engineStatus(session: Session): Promise<EngineStatus> {
   const { fs, channel, server } = session.options
   const { state } = await readState(fs, session.layout)
-  const { trust, reason, notes, needsKey = false, components = [], ...newest } = await trustStatus(session, state)
+  const {
+    trust,
+    reason,
+    published,
+    notes,
+    needsKey = false,
+    components = [],
+    ...newest
+  } = await trustStatus(session, state)
   return {
     folder: session.layout.root,
     server: shownUrl(server),
@@ -25,6 +33,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     manifestSha256: state.installed?.manifestSha256,
     trust,
     reason,
+    published,
     rolesVersion: state.installed?.rolesVersion,
     notes,
     components,
@@ -42,7 +51,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
   }
 }
 
-type ReleaseStatus = Pick<EngineStatus, 'notes' | 'components' | 'needsKey' | 'offered' | 'offeredNotes'>
+type ReleaseStatus = Pick<EngineStatus, 'published' | 'notes' | 'components' | 'needsKey' | 'offered' | 'offeredNotes'>
 
 /** What is scheduled, as far as this install has begun to fetch it. */
 async function nextRelease({ options, layout }: Session, { installed }: InstallState): Promise<EngineStatus['next']> {
@@ -70,12 +79,21 @@ export async function trustStatus(
   return {
     trust: decision.trust,
     reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
+    published: publishedStatus(loaded.state, channel),
     notes: release?.manifest.notes,
     needsKey: release !== undefined && release.format.runtimeKey !== 'none',
     components: release === undefined ? [] : componentsFor(release.manifest, target, groups ?? components),
     offered: decision.outcome === 'accepted' ? decision.manifest.version : undefined,
     offeredNotes: decision.outcome === 'accepted' ? decision.manifest.notes : undefined,
   }
+}
+
+function publishedStatus(state: TrustState, channel: string): PublishedStatus | undefined {
+  const { witnessed, unwitnessed } = floorOf(state, channel)
+  if (unwitnessed !== undefined) return { until: unwitnessed.until }
+  if (witnessed === undefined) return undefined
+  const { signed, of, origin, index } = witnessed
+  return { signed, of, origin, index }
 }
 
 /** Nothing is left that says what this install may trust. */

@@ -6,7 +6,15 @@ export { parseAccessCode, parseSettings, readAccessCode } from './settings.ts'
 export { updatesFolder } from './disk/layout.ts'
 export { uninstall } from './place/uninstall.ts'
 export { DeviceKey } from './start/device-key.ts'
-export type { Engine, EngineStatus, LaunchOptions, LaunchResult, Offer, UpdateResult } from './engine-interface.ts'
+export type {
+  Engine,
+  EngineStatus,
+  PublishedStatus,
+  LaunchOptions,
+  LaunchResult,
+  Offer,
+  UpdateResult,
+} from './engine-interface.ts'
 export type { LauncherErrorCode } from './errors.ts'
 export type { EngineEvent, EngineState, PlanSummary, Progress, TrustStatus } from './events.ts'
 export type { InstallFlags } from './install-settings.ts'

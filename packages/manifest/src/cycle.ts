@@ -18,6 +18,7 @@ export interface Cycle {
   readonly nowMs: number
   readonly futureSkewMs: number
   readonly expirySlackMs: number
+  readonly withoutLog: boolean
   readonly warnings: TrustWarning[]
 }
 
@@ -42,6 +43,7 @@ export function startCycle(state: TrustState, options: VerifyOptions): Cycle {
     nowMs: Math.max(options.nowMs, state.clockFloorMs),
     futureSkewMs,
     expirySlackMs,
+    withoutLog: options.withoutLog ?? false,
     warnings,
   }
 }

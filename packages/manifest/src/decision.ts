@@ -1,6 +1,7 @@
 import type { VerifiedLog } from '@keyturn/kel'
 import type { KeyturnError } from '@keyturn/primitives'
 import type { FormatRegistry } from './formats.ts'
+import type { LogFinding } from './witnessed.ts'
 import type { ReleaseFormat } from './formats/release-format.ts'
 import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from './model.ts'
 import type { TrustState } from './trust-state.ts'
@@ -27,6 +28,11 @@ export interface VerifyOptions {
   readonly formats?: FormatRegistry
   /** How far `issued_at` may be ahead; 5 minutes by default. */
   readonly futureSkewMs?: number
+  /**
+   * Look at no proof of the log of releases: for those who publish, before anything is in the log. Default: the policy of
+   * the role document decides.
+   */
+  readonly withoutLog?: boolean
   /** How long an expired document still counts; 0 by default. */
   readonly expirySlackMs?: number
 }
@@ -43,6 +49,8 @@ export interface ReleaseInput {
   readonly kills?: Uint8Array | readonly Uint8Array[]
   /** `head.json`. */
   readonly head?: Uint8Array
+  /** `<version>.tlog-proof`. */
+  readonly proof?: Uint8Array
   /** `manifest.json`. */
   readonly manifest?: Uint8Array
   /** `manifest.sigs.json`. */
@@ -56,6 +64,7 @@ export type DocumentRequest =
   | { readonly document: 'log'; readonly prefix: string; readonly maxBytes: number }
   | { readonly document: 'roles'; readonly version: number; readonly maxBytes: number }
   | { readonly document: 'kills'; readonly maxBytes: number }
+  | { readonly document: 'proof'; readonly channel: string; readonly pin: ManifestPin; readonly maxBytes: number }
   | { readonly document: 'head'; readonly channel: string; readonly maxBytes: number }
   | {
       readonly document: 'manifest'
@@ -107,6 +116,8 @@ interface DecisionBase {
 /** A release that may be installed. */
 export interface AcceptedRelease extends DecisionBase {
   readonly outcome: 'accepted'
+  /** What the log of releases says of it; undefined when the role document has no policy. */
+  readonly log?: LogFinding
   /** Which pin of the head it is. */
   readonly offer: 'manifest' | 'fallback'
   /** What it says. */

@@ -99,6 +99,13 @@ export const manifestErrors = {
     meaning: 'An entry of the log of releases is not of the form that this version knows.',
     remedy: 'Update the program that reads the log; if it is up to date, ask who runs the log',
   },
+  MAN_UNWITNESSED: {
+    kind: 'policy',
+    meaning:
+      'The release is not shown to be in the public log that the role document names, and the grace time is over.',
+    remedy:
+      'Wait: what is installed keeps working. The publisher looks at the log and its witnesses: keyturn release monitor',
+  },
   MAN_THRESHOLD: {
     kind: 'auth',
     meaning: 'Fewer distinct keys of the role signed than its threshold requires, or one key signed twice.',

@@ -14,6 +14,9 @@ import { limits } from './limits.ts'
 import { notingTampering, singleAnswer } from './progress.ts'
 import type { Progress, ReleaseSteps } from './progress.ts'
 import { raiseAuthority, raiseHead, raiseManifest } from './raise-state.ts'
+import { floorOf } from './trust-state.ts'
+import { checkLog, knownWitnessed } from './witnessed.ts'
+import type { LogFinding } from './witnessed.ts'
 import type { KelRoot } from './trust-root.ts'
 
 function all(answer: DocumentAnswer): readonly Uint8Array[] {
@@ -69,9 +72,26 @@ function* authoritySteps(
   return { log, roles, killedKeys: kills.keys }
 }
 
+/** The proof that the release is in the log, where the role document wants one: before its manifest is looked at. */
+function* logSteps(
+  { pin }: AcceptedHead,
+  { roles: { roles } }: Authority,
+  progress: Progress,
+  cycle: Cycle,
+): Generator<DocumentRequest, LogFinding | undefined, DocumentAnswer> {
+  if (roles.log === undefined || cycle.withoutLog) return undefined
+  const floor = floorOf(progress.state, cycle.channel)
+  const witnessed = knownWitnessed(floor, pin, roles)
+  if (witnessed !== undefined) return { witnessed }
+  progress.document = 'proof'
+  const proof = singleAnswer(yield { document: 'proof', channel: cycle.channel, pin, maxBytes: limits.proofBytes })
+  return checkLog(proof, pin, { roles, cycle, floor })
+}
+
 function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Progress, cycle: Cycle): ReleaseSteps {
   const { pin, offer } = head
   const { log, roles, killedKeys } = authority
+  const finding = yield* logSteps(head, authority, progress, cycle)
   progress.document = 'manifest'
   const bytes = singleAnswer(
     yield { document: 'manifest', channel: cycle.channel, pin, maxBytes: Math.min(pin.length, limits.manifestBytes) },
@@ -82,7 +102,7 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
   const accepted = notingTampering(progress, bytes, () =>
     acceptManifest({ bytes, signatures }, { pin, log, roles, state: progress.state, cycle, killedKeys }),
   )
-  const state = raiseManifest(raiseHead(progress.state, head), cycle.channel, accepted)
+  const state = raiseManifest(raiseHead(progress.state, head), cycle.channel, { ...accepted, finding })
   const release: AcceptedRelease = {
     outcome: 'accepted',
     trust: 'current',
@@ -90,6 +110,7 @@ function* manifestSteps(head: AcceptedHead, authority: Authority, progress: Prog
     warnings: cycle.warnings,
     authority: progress.authority as VerifiedAuthority,
     ...(progress.kills && { kills: progress.kills }),
+    ...(finding && { log: finding }),
     offer,
     manifest: accepted.manifest,
     manifestBytes: accepted.bytes,

@@ -12,6 +12,14 @@ export const limits = {
   headBytes: 16 * KIB,
   /** `kills.json`, bytes. */
   killsBytes: 64 * KIB,
+  /** `<version>.tlog-proof`, bytes: 2 KiB is usual. */
+  proofBytes: 16 * KIB,
+  /** Log policy of a role document, characters. */
+  policyText: 16 * 1024,
+  /** Most hours of grace for releases without a proof. */
+  maxGraceHours: 720,
+  /** Hours of grace when the role document states none. */
+  graceHours: 48,
   /** Kill notices of one product. */
   kills: 64,
   /** `manifest.sigs.json`, bytes. */

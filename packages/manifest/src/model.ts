@@ -186,6 +186,16 @@ export interface RoleDocument {
   readonly transport: readonly string[]
   /** Most days that a head counts, 1 to 30; 7 when the document states none. */
   readonly headDays?: number | undefined
+  /** Releases have to be in a public log; docs/spec/manifest.md §10. */
+  readonly log?: LogPolicy | undefined
+}
+
+/** Which log releases have to be in, and who has to have seen it. */
+export interface LogPolicy {
+  /** A policy of c2sp.org/tlog-policy, literally. */
+  readonly policy: string
+  /** Hours for which releases without a proof are still installed, 0 to 720. */
+  readonly graceHours: number
 }
 
 /** Names one manifest by its literal bytes. */

@@ -4,6 +4,8 @@ import type { AcceptedRoles } from './accept-roles.ts'
 import type { ReleaseManifest } from './model.ts'
 import { parseTime } from './time.ts'
 import { floorOf } from './trust-state.ts'
+import { withFinding } from './witnessed.ts'
+import type { LogFinding } from './witnessed.ts'
 import type { ChannelFloor, SeenContentKey, TrustState } from './trust-state.ts'
 
 function later(floorMs: number, time: string | undefined): number {
@@ -43,6 +45,11 @@ function withChannel(state: TrustState, channel: string, floor: ChannelFloor): T
   return { ...state, channels: { ...state.channels, [channel]: { ...floorOf(state, channel), ...floor } } }
 }
 
+/** Takes what the log says of a release into the state; what it said of the one before is gone. */
+function replaceChannel(state: TrustState, channel: string, finding: LogFinding): TrustState {
+  return { ...state, channels: { ...state.channels, [channel]: withFinding(floorOf(state, channel), finding) } }
+}
+
 /** Takes an accepted head into the state. */
 export function raiseHead(state: TrustState, { head, sha256 }: Pick<AcceptedHead, 'head' | 'sha256'>): TrustState {
   const raised = withChannel(state, head.channel, { headSequence: head.sequence, headSha256: sha256 })
@@ -62,9 +69,18 @@ function seenKeys(
 export function raiseManifest(
   state: TrustState,
   channel: string,
-  { manifest, sha256 }: { readonly manifest: Omit<ReleaseManifest, 'files'>; readonly sha256: string },
+  {
+    manifest,
+    sha256,
+    finding,
+  }: {
+    readonly manifest: Omit<ReleaseManifest, 'files'>
+    readonly sha256: string
+    readonly finding?: LogFinding | undefined
+  },
 ): TrustState {
-  const raised = withChannel(state, channel, {
+  const found = finding === undefined ? state : replaceChannel(state, channel, finding)
+  const raised = withChannel(found, channel, {
     ...(manifest.sequence !== undefined && { manifestSequence: manifest.sequence }),
     manifestSha256: sha256,
     version: manifest.version,

@@ -1,8 +1,10 @@
+import { hexEncode, utf8Encode } from '@keyturn/primitives'
+import { parsePolicy, TlogError } from '@keyturn/tlog'
 import { parseDocument } from './fields.ts'
 import type { DocumentKind, Fields } from './fields.ts'
 import { ManifestError } from './errors.ts'
 import { limits } from './limits.ts'
-import type { Role, RoleDocument } from './model.ts'
+import type { LogPolicy, Role, RoleDocument } from './model.ts'
 import { parseTime } from './time.ts'
 import { documentBytes } from './write-manifest.ts'
 
@@ -17,6 +19,26 @@ function readRole(fields: Fields): Role {
   const keys = fields.publicKeys('keys', { min: 1 })
   if (keys.length > limits.roleKeys) fields.fail('keys', `has ${keys.length} entries, ${limits.roleKeys} are allowed`)
   return { keys, threshold: fields.integer('threshold', 1, keys.length) }
+}
+
+function readLogPolicy(fields: Fields): LogPolicy {
+  const graceHours = fields.optionalInteger('grace_hours', 0, limits.maxGraceHours) ?? limits.graceHours
+  return { policy: fields.text('policy', limits.policyText), graceHours }
+}
+
+/** The key of the log is a role of its own: a thief of one of the others must not have it too. */
+function checkLogPolicy({ log, roles }: RoleDocument): void {
+  if (log === undefined) return
+  const others = new Set([...roles.release.keys, ...roles.head.keys])
+  try {
+    const { logs, witnesses } = parsePolicy(utf8Encode(log.policy))
+    if (logs.length === 0) refuse('its log policy names no log')
+    const shared = [...logs, ...witnesses].find(({ key }) => others.has(hexEncode(key.publicKey)))
+    if (shared !== undefined) refuse(`the key of "${shared.key.name}" in its log policy is in a role too`)
+  } catch (error) {
+    if (!(error instanceof TlogError)) throw error
+    throw new ManifestError('TRUST_ROLES', `Cannot use role document: ${error.message}`, { cause: error })
+  }
 }
 
 /** Rules that one role document has to keep on its own; docs/spec/manifest.md §3. */
@@ -50,9 +72,11 @@ export function parseRoles(bytes: Uint8Array): RoleDocument {
     roles: { release: readRole(roles.object('release')), head: readRole(roles.object('head')) },
     revokedKeys: fields.publicKeys('revoked_keys', {}),
     transport: fields.transportIdentities('transport'),
+    ...(fields.has('log') && { log: readLogPolicy(fields.object('log')) }),
     ...(fields.has('head_days') && { headDays: fields.integer('head_days', 1, limits.maxHeadDays) }),
   }
   checkRoles(document)
+  checkLogPolicy(document)
   return document
 }
 
@@ -78,6 +102,7 @@ export function writeRoles(document: RoleDocument): Uint8Array<ArrayBuffer> {
     revoked_keys: [...document.revokedKeys],
     transport: [...document.transport],
     head_days: document.headDays,
+    log: document.log && { policy: document.log.policy, grace_hours: document.log.graceHours },
   })
   parseRoles(bytes)
   return bytes

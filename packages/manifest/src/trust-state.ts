@@ -30,6 +30,36 @@ export interface ChannelFloor {
   readonly createdAt?: string
   /** Its schema: never lower again. */
   readonly schema?: 1 | 2
+  /** The proof that the last manifest is in a public log, when there was one. */
+  readonly witnessed?: Witnessed
+  /** Set while releases without a proof are installed. */
+  readonly unwitnessed?: Unwitnessed
+}
+
+/** A proof that was accepted: the release is in a log that a quorum of witnesses has signed. */
+export interface Witnessed {
+  /** SHA-256 of the literal manifest. */
+  readonly sha256: string
+  /** Role document whose policy it was held to. */
+  readonly rolesVersion: number
+  /** Place in the log. */
+  readonly index: number
+  /** Entries of the log. */
+  readonly size: number
+  /** Name of the log. */
+  readonly origin: string
+  /** How many witnesses of the policy have signed. */
+  readonly signed: number
+  /** How many witnesses the policy names. */
+  readonly of: number
+}
+
+/** Releases without a proof are installed for a while. */
+export interface Unwitnessed {
+  /** Since when, RFC 3339. */
+  readonly since: string
+  /** Until when; then only what is installed plays. */
+  readonly until: string
 }
 
 /** Two valid documents at one place, kept until a rotation or a raised epoch above it. */
@@ -125,6 +155,16 @@ export function writeTrustState(state: TrustState): Uint8Array<ArrayBuffer> {
           version: floor.version,
           created_at: floor.createdAt,
           schema: floor.schema,
+          witnessed: floor.witnessed && {
+            sha256: floor.witnessed.sha256,
+            roles_version: floor.witnessed.rolesVersion,
+            index: floor.witnessed.index,
+            size: floor.witnessed.size,
+            origin: floor.witnessed.origin,
+            signed: floor.witnessed.signed,
+            of: floor.witnessed.of,
+          },
+          unwitnessed: floor.unwitnessed,
         },
       ]),
     ),
@@ -137,6 +177,22 @@ function readPlace(fields: Fields): LogPlace {
   return { sn: fields.integer('sn', 0, MAX), said: fields.text('said', 44) }
 }
 
+function readWitnessed(fields: Fields): Witnessed {
+  return {
+    sha256: fields.digest('sha256'),
+    rolesVersion: fields.integer('roles_version', 1, MAX),
+    index: fields.integer('index', 0, MAX),
+    size: fields.integer('size', 1, MAX),
+    origin: fields.text('origin'),
+    signed: fields.integer('signed', 0, MAX),
+    of: fields.integer('of', 0, MAX),
+  }
+}
+
+function readUnwitnessed(fields: Fields): Unwitnessed {
+  return { since: fields.time('since'), until: fields.time('until') }
+}
+
 function readFloor(fields: Fields): ChannelFloor {
   const floor = {
     headSequence: fields.optionalInteger('head_sequence', 1, MAX),
@@ -146,6 +202,8 @@ function readFloor(fields: Fields): ChannelFloor {
     version: fields.optionalText('version', 128),
     createdAt: fields.optionalText('created_at', 40),
     schema: fields.optionalInteger('schema', 1, 2),
+    witnessed: fields.has('witnessed') ? readWitnessed(fields.object('witnessed')) : undefined,
+    unwitnessed: fields.has('unwitnessed') ? readUnwitnessed(fields.object('unwitnessed')) : undefined,
   }
   return Object.fromEntries(Object.entries(floor).filter(([, value]) => value !== undefined)) as ChannelFloor
 }

@@ -73,6 +73,8 @@ function answer(request: DocumentRequest, input: ReleaseInput): DocumentAnswer {
       return input.kills
     case 'head':
       return input.head
+    case 'proof':
+      return input.proof
     case 'manifest':
       return input.manifest
     case 'signatures':

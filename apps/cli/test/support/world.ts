@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createEngine } from '@keyturn/install-engine'
 import type { Engine } from '@keyturn/install-engine'
 import { createReleaseServer } from '@keyturn/release-server'
-import type { ReleaseServer } from '@keyturn/release-server'
+import type { ReleaseServer, ReleaseServerOptions } from '@keyturn/release-server'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { Ask } from '../../src/ask.ts'
 import type { Context } from '../../src/command.ts'
@@ -91,13 +91,19 @@ export class World {
     return await openHome(this.context())
   }
 
-  async startServer(clock: () => number = Date.now, vault = false): Promise<ReleaseServerClient> {
+  /** @param more - Other settings of the server. */
+  async startServer(
+    clock: () => number = Date.now,
+    vault = false,
+    more: Partial<ReleaseServerOptions> = {},
+  ): Promise<ReleaseServerClient> {
     this.#server = await createReleaseServer({
       clock,
       ...(vault ? { vault: { passphrase: 'of the server', scryptLogN: 4 } } : {}),
       dataDir: this.path('server'),
       drainMs: 100,
       rates: { managementPerMinute: 10_000, publicPerMinute: 10_000 },
+      ...more,
     })
     this.url = (await this.#server.listen()).url
     const { secret } = await this.#server.createToken({ name: 'test', scopes: ['admin'], days: 1 })

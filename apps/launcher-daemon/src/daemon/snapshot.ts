@@ -140,6 +140,7 @@ export function untouchedStatus(folder: string, settings: Settings & { readonly 
     manifestSha256: undefined,
     trust: 'pinned',
     reason: undefined,
+    published: undefined,
     rolesVersion: undefined,
     notes: undefined,
     components: [],

@@ -96,6 +96,15 @@ function trustText(now: PageStatus, trust: PageStatus['trust']): string {
   return isOlder ? say('trust.older', { version: now.offered ?? '' }) : say(`trust.${trust}`)
 }
 
+/** Whether everyone gets the same release, as the public log has it; nothing where the publisher keeps none. */
+function publishedText({ published }: PageStatus): string {
+  if (published === undefined) return ''
+  if ('until' in published) return say('published.waiting')
+  const { signed, of, origin, index } = published
+  const confirmed = say('published.confirmed', { signed: String(signed), of: String(of) })
+  return `${confirmed} ${say('published.where', { index: String(index), log: origin })}`
+}
+
 /** While an update downloads, the installed version can be played all the same. */
 function mayPlay(now: PageStatus): boolean {
   if (now.isRunning || now.trust === 'barred' || (now.paused && now.version === undefined)) return false
@@ -161,6 +170,7 @@ function show(now: PageStatus): void {
   const trust = now.version === undefined && now.trust === 'current' ? 'pinned' : now.trust
   element('trust').textContent = trustText(now, trust)
   element('trust-mark').className = trust
+  element('published').textContent = publishedText(now)
   element('key').textContent = say(now.version === undefined ? 'keyNone' : now.needsKey ? 'keyFine' : 'keyless')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder

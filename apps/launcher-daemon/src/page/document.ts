@@ -43,7 +43,8 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
     <details id="details">
       <summary data-word="details"></summary>
     <dl class="facts">
-      <dt data-word="trustTitle"></dt><dd><span id="trust-mark" aria-hidden="true"></span><span id="trust"></span></dd>
+      <dt data-word="trustTitle"></dt><dd><span id="trust-mark" aria-hidden="true"></span><span id="trust"></span>
+        <span id="published"></span></dd>
       <dt data-word="keyTitle"></dt><dd id="key"></dd>
       <dt data-word="folderTitle"></dt><dd id="folder"></dd>
     </dl>

@@ -32,6 +32,7 @@ export interface PageStatus {
   state: string
   version?: string
   trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
+  published?: { signed: number; of: number; origin: string; index: number } | { until: string }
   reason?: { code: string; message: string }
   notes?: string
   components: readonly PagePart[]

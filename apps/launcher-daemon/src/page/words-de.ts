@@ -89,6 +89,9 @@ export const words: Words = {
   'trust.barred': 'Der Herausgeber hat diese Version zurückgezogen.',
   'trust.forked':
     'Echt. Die Angaben des Herausgebers widersprechen sich, deshalb wird vorerst nichts Neues installiert.',
+  'published.confirmed': 'Für alle veröffentlicht, bestätigt von {signed} von {of} Zeugen.',
+  'published.where': 'Eintrag {index} im öffentlichen Verzeichnis {log}.',
+  'published.waiting': 'Noch nicht von Zeugen bestätigt.',
   figures: '{done} von {total}',
   rate: '{rate}/s',
   left: 'noch {time}',

@@ -89,6 +89,9 @@ export const words: Words = {
   'trust.barred': 'L’éditeur a retiré cette version.',
   'trust.forked':
     'Authentique. Les informations de l’éditeur se contredisent, rien de nouveau n’est installé pour l’instant.',
+  'published.confirmed': 'Publiée pour tous, confirmée par {signed} témoins sur {of}.',
+  'published.where': 'Entrée {index} du registre public {log}.',
+  'published.waiting': 'Pas encore confirmée par des témoins.',
   figures: '{done} sur {total}',
   rate: '{rate}/s',
   left: '{time} restantes',

@@ -77,6 +77,7 @@ export function statusData(status: EngineStatus): { [name: string]: JsonValue } 
     sequence: status.sequence ?? null,
     trust: status.trust,
     reason: status.reason === undefined ? null : { code: status.reason.code, message: status.reason.message },
+    published: status.published === undefined ? null : { ...status.published },
     newest: status.offered ?? null,
     roles_version: status.rolesVersion ?? null,
     confirmed: status.confirmed,

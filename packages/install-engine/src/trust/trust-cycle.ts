@@ -51,6 +51,8 @@ function documentPath(request: DocumentRequest): string {
       return request.pin === undefined ? channelPath(request.channel, 'manifest.json') : pinnedPath(request, 'json')
     case 'signatures':
       return pinnedPath(request, 'sigs.json')
+    case 'proof':
+      return pinnedPath(request, 'tlog-proof')
     case 'legacy-signature':
       return channelPath(request.channel, 'manifest.json.sig')
   }
@@ -62,7 +64,7 @@ function channelPath(channel: string, name: string): string {
 }
 
 function pinnedPath(
-  request: Extract<DocumentRequest, { document: 'manifest' | 'signatures' }>,
+  request: Extract<DocumentRequest, { document: 'manifest' | 'signatures' | 'proof' }>,
   ending: string,
 ): string {
   return `channels/${request.channel}/manifests/${encodeURIComponent(request.pin?.version ?? '')}.${ending}`
@@ -161,7 +163,7 @@ class CycleFetcher {
       this.#signal?.throwIfAborted()
       if (!isNetwork(error)) throw error
       // Most products have no notice, so a missing one fails nothing.
-      if (request.document !== 'kills') this.failure ??= error
+      if (request.document !== 'kills' && request.document !== 'proof') this.failure ??= error
       return undefined
     }
   }

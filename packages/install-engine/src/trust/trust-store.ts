@@ -223,6 +223,8 @@ export class TrustStore {
           : await this.manifest(request.pin.sequence, request.channel)
       case 'signatures':
         return await this.#read((await this.#kept(request.pin.sequence, request.channel)).signatures, request.maxBytes)
+      case 'proof':
+        return undefined // what it proved is in the state, and rebuilt by the next cycle
       case 'legacy-signature':
         return await this.#read(this.#layout.manifestSig, request.maxBytes)
     }

@@ -30,6 +30,7 @@ export function requestsOf(install: Install, input: ReleaseInput): DocumentReque
     log: input.logs,
     roles: input.roles,
     kills: input.kills,
+    proof: input.proof,
     head: input.head,
     manifest: input.manifest,
     signatures: input.signatures,

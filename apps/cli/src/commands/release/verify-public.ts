@@ -51,6 +51,8 @@ export function publicPath(request: DocumentRequest): string {
       return `/channels/${request.channel}/manifests/${encodeURIComponent(request.pin?.version ?? '')}.json`
     case 'signatures':
       return `/channels/${request.channel}/manifests/${encodeURIComponent(request.pin.version)}.sigs.json`
+    case 'proof':
+      return `/channels/${request.channel}/manifests/${encodeURIComponent(request.pin.version)}.tlog-proof`
     case 'legacy-signature':
       return `/channels/${request.channel}/manifest.json.sig`
   }

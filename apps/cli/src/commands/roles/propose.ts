@@ -1,6 +1,7 @@
-import { checkRolesStep, sha256Hex, writeRoles } from '@keyturn/manifest'
-import type { Role, RoleDocument } from '@keyturn/manifest'
-import { hexEncode } from '@keyturn/primitives'
+import { readFile } from 'node:fs/promises'
+import { checkRolesStep, limits, sha256Hex, writeRoles } from '@keyturn/manifest'
+import type { LogPolicy, Role, RoleDocument } from '@keyturn/manifest'
+import { hexEncode, utf8Decode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
@@ -23,6 +24,9 @@ interface ProposeOptions {
   readonly revoke?: readonly string[] | undefined
   readonly addTransport?: readonly string[] | undefined
   readonly removeTransport?: readonly string[] | undefined
+  /** A file; false for `--no-log-policy`. */
+  readonly logPolicy?: string | boolean | undefined
+  readonly logGrace: string
   readonly raiseEpoch?: boolean | undefined
   readonly days: string
 }
@@ -45,6 +49,12 @@ export function registerPropose(roles: Command, cli: Cli): void {
     )
     .option('--add-transport <z32>', 'an identity that may deliver runtime keys', collect)
     .option('--remove-transport <z32>', 'one that no longer may', collect)
+    .option(
+      '--log-policy <file>',
+      'launchers install only what is in a public log that the witnesses of this policy signed',
+    )
+    .option('--log-grace <hours>', 'hours for which releases without a proof are still installed, 0 to 720', '48')
+    .option('--no-log-policy', 'launchers look at no log any more')
     .option('--raise-epoch', 'reset the sequences: after a thief burnt them')
     .option('--days <n>', 'days until the document expires, at most 400', '365')
   cli.define<ProposeOptions>(propose, {
@@ -100,6 +110,17 @@ async function changeRole(role: Role, change: RoleChange, { revoked, keys, dryRu
   return { keys: next, threshold }
 }
 
+/** The log policy of the next document: another one, none, or the one in force. */
+async function logPolicyOf(
+  { logPolicy, logGrace }: ProposeOptions,
+  document: RoleDocument,
+): Promise<LogPolicy | undefined> {
+  if (logPolicy === false) return undefined
+  if (typeof logPolicy !== 'string') return document.log
+  const policy = utf8Decode(await readFile(logPolicy))
+  return { policy, graceHours: wholeNumber(logGrace, '--log-grace', 0, limits.maxGraceHours) }
+}
+
 async function runPropose(context: Context, options: ProposeOptions): Promise<CommandResult> {
   const home = await openHome(context, { write: !context.dryRun })
   await refuseWhileRotating(home.paths)
@@ -112,8 +133,11 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
   const now = context.clock()
   const scene = { revoked, keys, dryRun: context.dryRun }
   const { release, head } = document.roles
+  const { log: _log, ...rest } = document
+  const log = await logPolicyOf(options, document)
   const next: RoleDocument = {
-    ...document,
+    ...rest,
+    ...(log && { log }),
     version: document.version + 1,
     epoch: document.epoch + (options.raiseEpoch === true ? 1 : 0),
     issuedAt: daysFrom(now, 0),

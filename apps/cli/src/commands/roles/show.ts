@@ -39,6 +39,7 @@ export function rolesData(document: RoleDocument, sha256: string): { [key: strin
     head: role(document.roles.head),
     revoked_keys: [...document.revokedKeys],
     transport: [...document.transport],
+    log: document.log === undefined ? null : { policy: document.log.policy, grace_hours: document.log.graceHours },
   }
 }
 
@@ -56,6 +57,7 @@ export function rolesText(document: RoleDocument, nowMs: number): string {
     [`head ${document.roles.head.threshold}-of-${document.roles.head.keys.length}`, list(document.roles.head.keys)],
     ['revoked', list(document.revokedKeys)],
     ['transport', list(document.transport)],
+    ['log policy', document.log === undefined ? 'none' : `${document.log.graceHours} h of grace`],
   ])
 }
 
