@@ -1,7 +1,7 @@
 import type { VerifiedLog } from '@keyturn/kel'
 import type { KeyturnError } from '@keyturn/primitives'
 import type { FormatRegistry } from './formats.ts'
-import type { LogFinding } from './witnessed.ts'
+import type { LogFinding } from './trust-state.ts'
 import type { ReleaseFormat } from './formats/release-format.ts'
 import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from './model.ts'
 import type { TrustState } from './trust-state.ts'
@@ -29,8 +29,8 @@ export interface VerifyOptions {
   /** How far `issued_at` may be ahead; 5 minutes by default. */
   readonly futureSkewMs?: number
   /**
-   * Look at no proof of the log of releases: for those who publish, before anything is in the log. Default: the policy of
-   * the role document decides.
+   * Look at no proof of the log of releases: for those who publish, before anything is in the log. Default: the policy
+   * of the role document decides.
    */
   readonly withoutLog?: boolean
   /** How long an expired document still counts; 0 by default. */

@@ -103,8 +103,7 @@ export const manifestErrors = {
     kind: 'policy',
     meaning:
       'The release is not shown to be in the public log that the role document names, and the grace time is over.',
-    remedy:
-      'Wait: what is installed keeps working. The publisher looks at the log and its witnesses: keyturn release monitor',
+    remedy: 'Wait: what is installed keeps working. The publisher sees on the server which witnesses have signed',
   },
   MAN_THRESHOLD: {
     kind: 'auth',

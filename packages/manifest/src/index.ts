@@ -56,7 +56,6 @@ export type {
   VerifiedAuthority,
   VerifyOptions,
 } from './decision.ts'
-export type { LogFinding } from './witnessed.ts'
 export type { LogEntry } from './log-entry.ts'
 export type { FoundKills, KillNotice, SignedKill } from './kill.ts'
 export type { ChunkIndex, ExpectedIndex } from './delta/chunk-index.ts'
@@ -99,7 +98,16 @@ export type {
 } from './model.ts'
 export type { StoredDocuments, StoredManifest } from './rebuild-trust-state.ts'
 export type { KelRoot, PinnedKey, PinnedKeysRoot, TrustRoot } from './trust-root.ts'
-export type { ChannelFloor, Fork, LogPlace, SeenContentKey, TrustState, Unwitnessed, Witnessed } from './trust-state.ts'
+export type {
+  ChannelFloor,
+  Fork,
+  LogFinding,
+  LogPlace,
+  SeenContentKey,
+  TrustState,
+  Unwitnessed,
+  Witnessed,
+} from './trust-state.ts'
 export type { InstalledDecision, InstalledDocuments } from './verify-installed.ts'
 export type { ReleaseSteps } from './progress.ts'
 export type { ReleaseVersion } from './version.ts'

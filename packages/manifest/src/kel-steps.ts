@@ -16,7 +16,7 @@ import type { Progress, ReleaseSteps } from './progress.ts'
 import { raiseAuthority, raiseHead, raiseManifest } from './raise-state.ts'
 import { floorOf } from './trust-state.ts'
 import { checkLog, knownWitnessed } from './witnessed.ts'
-import type { LogFinding } from './witnessed.ts'
+import type { LogFinding } from './trust-state.ts'
 import type { KelRoot } from './trust-root.ts'
 
 function all(answer: DocumentAnswer): readonly Uint8Array[] {

@@ -5,7 +5,7 @@ import type { ReleaseManifest } from './model.ts'
 import { parseTime } from './time.ts'
 import { floorOf } from './trust-state.ts'
 import { withFinding } from './witnessed.ts'
-import type { LogFinding } from './witnessed.ts'
+import type { LogFinding } from './trust-state.ts'
 import type { ChannelFloor, SeenContentKey, TrustState } from './trust-state.ts'
 
 function later(floorMs: number, time: string | undefined): number {

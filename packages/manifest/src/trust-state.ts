@@ -111,6 +111,11 @@ export interface TrustState {
   readonly fork?: Fork
 }
 
+/** What is known of a release and the log: a proof with a quorum, or since when there is none. */
+export type LogFinding =
+  | { readonly witnessed: Witnessed; readonly unwitnessed?: undefined }
+  | { readonly witnessed?: undefined; readonly unwitnessed: Unwitnessed }
+
 /** The floor of a channel; empty before anything was accepted on it. */
 export function floorOf(state: TrustState, channel: string): ChannelFloor {
   return Object.hasOwn(state.channels, channel) ? (state.channels[channel] as ChannelFloor) : {}

@@ -7,14 +7,9 @@ import { formatLogEntry } from './log-entry.ts'
 import type { LogPolicy, ManifestPin, RoleDocument } from './model.ts'
 import { formatTime, parseTime } from './time.ts'
 
-import type { ChannelFloor, Unwitnessed, Witnessed } from './trust-state.ts'
+import type { ChannelFloor, LogFinding, Witnessed } from './trust-state.ts'
 
 const HOUR_MS = 60 * 60 * 1000
-
-/** What is known of a release and the log: a proof with a quorum, or since when there is none. */
-export type LogFinding =
-  | { readonly witnessed: Witnessed; readonly unwitnessed?: undefined }
-  | { readonly witnessed?: undefined; readonly unwitnessed: Unwitnessed }
 
 /** Reads the policy of a role document; its form was checked when the document was parsed. */
 export function policyOf({ policy }: LogPolicy): Policy {
@@ -39,9 +34,9 @@ function attempt(proof: Uint8Array, leaf: Uint8Array, policy: Policy): CheckedPr
 
 /**
  * Holds a release to the log policy of the role document, before anything of its manifest is looked at. Without a proof
- * that a quorum of witnesses signed, the release still counts for the grace time, which begins with the first such
- * release and ends with the next proven one: witnesses that are down for a while stop nobody, and a thief cannot begin it
- * anew with every release.
+ * that a quorum of witnesses signed, the release still counts for the grace time. That begins with the first such
+ * release and ends with the next proven one: witnesses that are down for a while stop nobody, and a thief cannot begin
+ * it again with every release.
  *
  * @param proof - `<version>.tlog-proof`; undefined when it could not be fetched.
  * @throws {@link ManifestError} `MAN_UNWITNESSED` after the grace time.

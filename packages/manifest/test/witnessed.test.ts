@@ -71,7 +71,7 @@ describe('a role document with a log policy', () => {
     expect(verifyRelease(input, first.state, options())).toMatchObject({ outcome: 'accepted', state: first.state })
   })
 
-  it('without a quorum nothing new is installed, whoever signed the rest, and what is installed plays', async () => {
+  it('without a quorum nothing new is installed, and what is installed plays', async () => {
     const publisher = await under(0)
     const first = await publisher.release()
     const proof = await proofOf(first.made.pin, witnesses)
@@ -102,7 +102,7 @@ describe('a role document with a log policy', () => {
     })
   })
 
-  it('the grace time begins with the first release without a proof, is not begun anew, and ends with a proven one', async () => {
+  it('the grace time begins with the first release without a proof, only once, and ends with a proven one', async () => {
     const publisher = await under(48)
     const one = await publisher.release()
     const first = verifyRelease(one, publisher.state(), options())
@@ -127,7 +127,7 @@ describe('a role document with a log policy', () => {
     })
   })
 
-  it('the policy is part of the document: a bad one, one without a log, and keys of other roles are refused', async () => {
+  it('a bad policy, one without a log, and one with keys of other roles are refused', async () => {
     const publisher = await under(48)
     const { roles } = publisher
     expect(parseRoles(writeRoles(roles)).log).toEqual({ policy, graceHours: 48 })
