@@ -2,10 +2,12 @@ import { ed25519PublicKey, equalBytes, sha256 } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import {
   appendFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
+  readdirSync,
+  renameSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -187,6 +189,27 @@ describe('buildFolder()', () => {
     }
     expect(readdirSync(root)).toEqual(['tree'])
   })
+
+  it.skipIf(process.platform === 'win32')(
+    'reads nothing elsewhere when a folder is swapped for a link while it is packed (row 52)',
+    async () => {
+      const { root, input } = variedTree()
+      cpSync(join(input, 'text'), join(root, 'elsewhere'), { recursive: true })
+      let isSwapped = false
+      const build = buildFolder(input, join(root, 'x.m2p'), {
+        ...options,
+        jobs: 1,
+        onProgress: () => {
+          if (isSwapped) return
+          isSwapped = true
+          renameSync(join(input, 'text'), join(root, 'aside'))
+          symlinkSync(join(root, 'elsewhere'), join(input, 'text'))
+        },
+      })
+      await expect(build).rejects.toMatchObject({ code: 'M2P_INPUT_CHANGED' })
+      expect(readdirSync(root).sort()).toEqual(['aside', 'elsewhere', 'tree'])
+    },
+  )
 
   it('does not overwrite unless told, and stops when told', async () => {
     const { root, input } = variedTree()

@@ -1,6 +1,6 @@
 import { printable } from '@keyturn/primitives'
-import { systemErrorCode } from '@keyturn/primitives/node'
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { isOpenedInside, systemErrorCode } from '@keyturn/primitives/node'
+import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
 import { M2pError } from '../errors.ts'
 
 const INITIAL_BYTES = 1024 * 1024
@@ -24,6 +24,7 @@ interface InputFiles {
 export class BuildInput {
   readonly #files: InputFiles
   #bytes = new Uint8Array(INITIAL_BYTES)
+  #realRoot: string | undefined
 
   constructor(files: InputFiles) {
     this.#files = files
@@ -37,13 +38,19 @@ export class BuildInput {
   #open(file: number): number {
     const path = this.path(file)
     const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+    let descriptor: number
     try {
-      return openSync(`${this.#files.root}/${path}`, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
+      descriptor = openSync(`${this.#files.root}/${path}`, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0))
     } catch (error) {
       // It was a plain file when the folder was walked: now it is gone, or a link.
       if (GONE.has(systemErrorCode(error) ?? '')) throw changed(path)
       throw error
     }
+    this.#realRoot ??= realpathSync.native(this.#files.root)
+    if (isOpenedInside(descriptor, this.#realRoot, path)) return descriptor
+    // A folder above it is a link now.
+    closeSync(descriptor)
+    throw changed(path)
   }
 
   /** Opens a file that is read more than once and looks whether it still has its size. */

@@ -1,4 +1,4 @@
-import { copyFile, mkdir } from 'node:fs/promises'
+import { lstat, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { holdsManifestOnly } from '@keyturn/m2pack-format'
 import { buildFolder, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
@@ -15,7 +15,7 @@ import type { Selection } from './exclusions.ts'
 import { planLayout } from './layout.ts'
 import type { Layout, LayoutRules, PlannedArchive } from './layout.ts'
 import { refusePaths } from './path-problems.ts'
-import { listTree, refuseSpecialFiles } from './tree.ts'
+import { listTree, refuseSpecialFiles, copyTreeFile } from './tree.ts'
 
 /** How a source tree becomes archives. */
 export interface PackPlan {
@@ -75,8 +75,9 @@ export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackR
   }
   for (const { path } of layout.loose) {
     plan.signal.throwIfAborted()
-    await mkdir(dirname(join(plan.output, path)), { recursive: true })
-    await copyFile(join(plan.input, path), join(plan.output, path))
+    const source = join(plan.input, path)
+    const executable = ((await lstat(source)).mode & 0o111) !== 0
+    await copyTreeFile({ path, source, executable }, join(plan.output, path))
   }
   return report
 }

@@ -1,16 +1,26 @@
-import { open, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BlobSource } from '@keyturn/release-client'
 import { releaseFiles } from './store.ts'
 import type { StoredRelease } from './store.ts'
+import { openFile } from './tree.ts'
+
+/** A file below a folder. */
+export interface BlobFile {
+  /** Relative, forward slashes. */
+  readonly path: string
+  readonly sha256: string
+  readonly size: number
+}
 
 /** A file on the disk, to be uploaded under its SHA-256. */
-export function fileBlob(path: string, sha256: string, size: number): BlobSource {
+export function fileBlob(folder: string, { path, sha256, size }: BlobFile): BlobSource {
   return {
     sha256,
     size,
     read: async (offset, length) => {
-      const handle = await open(path, 'r')
+      // The bytes go to a server before anyone compares them: nothing but the file itself is read.
+      const handle = await openFile({ source: join(folder, path), path })
       try {
         const bytes = new Uint8Array(Math.min(length, size - offset))
         const { bytesRead } = await handle.read(bytes, 0, bytes.length, offset)
@@ -36,13 +46,11 @@ export async function releaseBlobs(
   const indexFolder = join(folder, releaseFiles.index)
   const atHand = new Set(await readdir(indexFolder).catch(() => []))
   return [
-    ...[...files, ...(launcher === undefined ? [] : [launcher])].map(({ path, sha256, size }) =>
-      fileBlob(join(tree, path), sha256, size),
-    ),
+    ...[...files, ...(launcher === undefined ? [] : [launcher])].map((file) => fileBlob(tree, file)),
     ...files.flatMap(({ index }) =>
       index === undefined || !atHand.has(index.sha256)
         ? []
-        : [fileBlob(join(indexFolder, index.sha256), index.sha256, index.size)],
+        : [fileBlob(indexFolder, { path: index.sha256, sha256: index.sha256, size: index.size })],
     ),
   ]
 }

@@ -1,10 +1,11 @@
-import { copyFile, mkdir, readdir, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { dirname, join, sep } from 'node:path'
 import { buildFolder, extractArchive, rewrapFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { keyAlias } from '../home.ts'
 import { archiveKeyId, contentKeyOf } from './archives.ts'
 import type { HomeSession } from '../home-session.ts'
+import { copyTreeFile } from './tree.ts'
 
 /** Which keys a rotated tree gets. */
 export interface TreeKeys {
@@ -39,12 +40,14 @@ export async function rotateTree(home: HomeSession, from: string, to: string, ch
     change.signal.throwIfAborted()
     if (!entry.isFile()) continue
     const source = join(entry.parentPath, entry.name)
-    const target = join(to, source.slice(from.length + 1))
-    await mkdir(dirname(target), { recursive: true })
+    const path = source.slice(from.length + 1)
+    const target = join(to, path)
     if (!entry.name.endsWith('.m2p')) {
-      await copyFile(source, target)
+      const executable = ((await lstat(source)).mode & 0o111) !== 0
+      await copyTreeFile({ source, path: path.split(sep).join('/'), executable }, target)
       continue
     }
+    await mkdir(dirname(target), { recursive: true })
     bytes += await (change.full ? rebuild : rewrap)(home, source, target, change)
     archives += 1
   }

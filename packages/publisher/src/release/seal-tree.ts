@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, rm } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { buildFolder, extractArchive, openArchiveFile } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
@@ -11,6 +11,7 @@ import { segmentCuts } from './archive-facts.ts'
 import { archiveKeyId, contentKeyOf, openOwnArchive } from './archives.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from './runtime-key-file.ts'
 import { asContentKey } from './sealed.ts'
+import { copyTreeFile } from './tree.ts'
 
 /** What a sealed tree is made from. */
 export interface SealTreePlan {
@@ -39,10 +40,14 @@ export async function sealTree(home: HomeSession, plan: SealTreePlan): Promise<M
     if (!entry.isFile()) continue
     const source = join(entry.parentPath, entry.name)
     const path = source.slice(plan.from.length + 1)
+    const name = path.replaceAll('\\', '/')
     const target = join(plan.to, path)
     await mkdir(dirname(target), { recursive: true })
-    if (entry.name.endsWith('.m2p')) cuts.set(path.replaceAll('\\', '/'), await sealArchive(home, plan, path))
-    else if (path !== runtimeKeyFile) await copyFile(source, target)
+    if (entry.name.endsWith('.m2p')) cuts.set(name, await sealArchive(home, plan, path))
+    else if (path !== runtimeKeyFile) {
+      const executable = ((await lstat(source)).mode & 0o111) !== 0
+      await copyTreeFile({ source, path: name, executable }, target)
+    }
   }
   if (await pathExists(join(plan.from, runtimeKeyFile)))
     await writeRuntimeKeyFile(home, plan.to, asContentKey(plan.key))

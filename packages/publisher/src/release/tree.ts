@@ -1,6 +1,10 @@
-import { lstat, open, readdir } from 'node:fs/promises'
-import { join, sep } from 'node:path'
+import { constants, createWriteStream } from 'node:fs'
+import { lstat, mkdir, open, readdir, realpath } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { dirname, join, sep } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import { createSha256, hexEncode, printable } from '@keyturn/primitives'
+import { isOpenedInside, systemErrorCode } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 
 /** A file of a release tree. */
@@ -80,7 +84,7 @@ export async function readInPieces(
   take: (piece: Uint8Array) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const handle = await open(file.source, 'r')
+  const handle = await openFile(file)
   let length = 0
   try {
     const buffer = new Uint8Array(Math.min(READ_BYTES, file.size + 1))
@@ -96,6 +100,49 @@ export async function readInPieces(
   }
   if (length !== file.size)
     throw new PublisherError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`)
+}
+
+/**
+ * Opens a file of a tree: the one that was listed, and not what another user of the machine put in its place or in that
+ * of a folder above it.
+ *
+ * @param file - From {@link listTree}.
+ * @throws {@link PublisherError} `BUILD_INPUT_CHANGED` for a link, or a file elsewhere.
+ */
+export async function openFile(file: Pick<TreeFile, 'source' | 'path'>): Promise<FileHandle> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  const changed = (cause?: unknown): PublisherError =>
+    new PublisherError('BUILD_INPUT_CHANGED', `"${printable(file.path)}" changed while it was read`, { cause })
+  const handle = await open(file.source, O_RDONLY | (O_NOFOLLOW ?? 0) | (O_NONBLOCK ?? 0)).catch((error: unknown) => {
+    throw systemErrorCode(error) === 'ELOOP' ? changed(error) : error
+  })
+  try {
+    const root = await realpath(file.source.slice(0, -file.path.length - 1))
+    if (isOpenedInside(handle.fd, root, file.path)) return handle
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+  await handle.close()
+  throw changed()
+}
+
+/**
+ * Copies a file of a tree.
+ *
+ * @param file - From {@link listTree}.
+ * @param target - New; its folder is made.
+ * @throws {@link PublisherError} as {@link openFile}.
+ */
+export async function copyTreeFile(
+  file: Pick<TreeFile, 'source' | 'path' | 'executable'>,
+  target: string,
+): Promise<void> {
+  await mkdir(dirname(target), { recursive: true })
+  const handle = await openFile(file)
+  const mode = file.executable ? 0o755 : 0o644
+  // Ends both, whatever happens.
+  await pipeline(handle.createReadStream(), createWriteStream(target, { mode }))
 }
 
 interface SpecialEntry {
