@@ -96,6 +96,11 @@ class Chain {
     this.#dice = dice
   }
 
+  /** Makes room for the next one. */
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
   async run(): Promise<void> {
     this.#folder = await this.#ground.folder()
     const first = randomTree(this.#dice)
@@ -352,6 +357,7 @@ async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<vo
     const chain = new Chain(publisher, ground, new Dice(seed))
     try {
       await chain.run()
+      chain.remove()
     } catch (error) {
       if (ground.renew !== undefined && deaths < MOST_DEATHS && String(error).includes('ENOTCONN')) {
         deaths += 1
@@ -359,9 +365,12 @@ async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<vo
         await ground.renew()
         continue
       }
-      throw new Error(`chain ${index} of seed ${SEED}: ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-      })
+      throw new Error(
+        `chain ${index} of seed ${SEED}, after ${pairs} pairs: ${error instanceof Error ? error.message : String(error)}`,
+        {
+          cause: error,
+        },
+      )
     }
     pairs += chain.pairs
     kills += chain.kills
