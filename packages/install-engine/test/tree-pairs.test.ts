@@ -97,7 +97,8 @@ class Chain {
   }
 
   /** Makes room for the next one. */
-  remove(): void {
+  async remove(): Promise<void> {
+    await this.#ground.settle?.()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
@@ -357,7 +358,7 @@ async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<vo
     const chain = new Chain(publisher, ground, new Dice(seed))
     try {
       await chain.run()
-      chain.remove()
+      await chain.remove()
     } catch (error) {
       if (ground.renew !== undefined && deaths < MOST_DEATHS && String(error).includes('ENOTCONN')) {
         deaths += 1
