@@ -45,6 +45,9 @@ const SMALL_BYTES = 64 * 1024
 /** How often it is looked whether a download may begin, or has to stop. */
 const POLICY_MS = 60_000
 
+/** A server that did not say what the first install would be is asked again after this time, while a page is open. */
+const OFFER_RETRY_MS = 15_000
+
 const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
 
 /**
@@ -160,10 +163,15 @@ export class Supervisor {
     if (offerFolder === undefined) return
     try {
       await this.#offer.ask({ ...toEngineOptions(offerFolder, this.#settings), ...this.#extra })
+      this.#lastError = undefined
+      this.#offline = false
     } catch (error) {
       if (this.#setup === undefined) return // a folder was chosen meanwhile
       this.#lastError = shown(error)
       this.#offline = OFFLINE_CODES.has(this.#lastError.code)
+      clearTimeout(this.#timer)
+      this.#timer = setTimeout(() => this.watched(this.#watchers), OFFER_RETRY_MS)
+      this.#timer.unref()
     }
     this.#tell({ type: 'changed' })
   }

@@ -34,7 +34,7 @@ function banner(now: PageStatus): void {
   const { lastError } = now
   if (now.trust === 'barred')
     return showBanner('bad', `${say('trust.barred')} ${say('barredHelp')} (${now.reason?.code ?? ''})`)
-  if (now.offline) return showBanner('care', say('offline'))
+  if (now.offline) return showBanner('care', say(now.version === undefined ? 'offlineFirst' : 'offline'))
   if (lastError !== undefined) {
     const mayPlay = lastError.code === 'LA_BARRED' && now.version !== undefined
     const name = errorWord(lastError)
@@ -55,7 +55,8 @@ function showProgress(progress: PageProgress): void {
   const done = isFetch ? progress.downloadedBytes : progress.diskBytes
   const total = isFetch ? progress.downloadTotalBytes : progress.diskTotalBytes
   const bar = element<HTMLProgressElement>('bar')
-  bar.value = total === 0 ? 0 : Math.floor((done / total) * 1000)
+  if (total === 0) bar.removeAttribute('value') // something goes on, and nobody knows how long
+  else bar.value = Math.floor((done / total) * 1000)
   const parts = [say('figures', { done: bytes(done), total: bytes(total) })]
   const isMoving = isFetch && page.status?.paused !== true
   if (isMoving && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
@@ -156,7 +157,7 @@ function show(now: PageStatus): void {
   element('next').textContent = nextWords(now)
   element('next').hidden = now.next === undefined
   const isHalfDone = now.paused && now.progress.downloadTotalBytes > 0
-  element('progress').hidden = now.activity === 'rollback' || !(busy || isHalfDone)
+  element('progress').hidden = now.activity === 'rollback' || now.state === 'wait' || !(busy || isHalfDone)
   const play = element<HTMLButtonElement>('play')
   play.textContent = say(now.unfinished !== undefined ? 'finish' : now.version === undefined ? 'install' : 'play')
   play.disabled = !mayPlay(now)

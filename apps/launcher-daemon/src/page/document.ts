@@ -70,8 +70,8 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
         <input id="ask-above" inputmode="numeric" autocomplete="off">
         <label for="pause-playing" data-word="pausePlaying"></label><input id="pause-playing" type="checkbox">
         <label for="night-only" id="night-label" data-word="nightOnly"></label>
-        <span class="hours"><input id="night-only" type="checkbox">
-          <input id="night-from" type="time" aria-labelledby="night-label"> –
+        <input id="night-only" type="checkbox">
+        <span class="hours"><input id="night-from" type="time" aria-labelledby="night-label"> –
           <input id="night-to" type="time" aria-labelledby="night-label"></span>
         <label for="language" data-word="language"></label>
         <select id="language"></select>

@@ -12,9 +12,9 @@ header { display: flex; align-items: baseline; gap: 1rem; flex-wrap: wrap; paddi
 h1 { font-size: 1.15rem; margin: 0; font-weight: 650 }
 h2 { font-size: 1.05rem; margin: 0 0 .6rem; font-weight: 600 }
 header p { margin: 0; color: var(--soft) }
-main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 20rem); gap: 1rem; padding: 1rem 1.25rem }
+main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 25rem); gap: 1rem; padding: 1rem 1.25rem }
 section { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.1rem; min-width: 0; overflow: auto }
-.news { display: flex; flex-direction: column }
+.news { display: flex; flex-direction: column; order: -1 }
 #notes { overflow: auto; overflow-wrap: anywhere }
 #notes h3 { font-size: 1rem; margin: .8rem 0 .3rem }
 #notes p, #notes ul, #notes ol { margin: .3rem 0 .6rem }
@@ -29,33 +29,34 @@ progress { width: 100%; height: .8rem; accent-color: var(--lead) }
 button { font: inherit; padding: .45rem .95rem; border-radius: .45rem; border: 1px solid var(--line); background: var(--panel); color: var(--ink); cursor: pointer }
 button:hover:not(:disabled) { border-color: var(--lead) }
 button:disabled { opacity: .5; cursor: default }
-button.main { background: var(--lead); color: var(--on-lead); border-color: var(--lead); font-weight: 650; padding: .45rem 1.8rem }
+button.main { background: var(--lead); color: var(--on-lead); border-color: var(--lead); font-weight: 650 }
+button.main { padding: .6rem 2.4rem; font-size: 1.1rem }
 :focus-visible { outline: 3px solid var(--lead); outline-offset: 2px }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1rem; margin: 0 0 .8rem }
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 #trust-mark { display: inline-block; width: .65rem; height: .65rem; border-radius: 50%; margin-right: .5rem; background: var(--soft) }
 #trust-mark.current { background: var(--good) } #trust-mark.stale, #trust-mark.forked { background: var(--care) } #trust-mark.barred { background: var(--bad) }
-.fields { display: grid; grid-template-columns: max-content minmax(0, 16rem); gap: .5rem 1rem; align-items: center; padding-top: .6rem }
+.fields { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 11rem); gap: .5rem 1rem; align-items: center; padding-top: .6rem }
 input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: var(--ink); min-width: 0 }
 small { color: var(--soft) } summary { cursor: pointer } details { margin-top: .6rem }
 .parts { display: grid; gap: .3rem; margin: .4rem 0 }
 .parts label { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .6rem; align-items: baseline }
 fieldset { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; padding: .4rem .8rem .6rem }
 input[type=checkbox] { justify-self: start; accent-color: var(--lead); width: 1.05rem; height: 1.05rem; margin: 0 }
-.hours { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center } fieldset { min-width: 0 }
+.hours { grid-column: 1 / -1; justify-content: end; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center } fieldset { min-width: 0 }
 #waiting { display: flex; flex-wrap: wrap; gap: .5rem .8rem; align-items: center; margin: 0 0 .8rem }
 #setup-look { margin: .6rem 0 0 } #setup-look:empty, #setup-figures:empty { display: none }
 #setup-look.bad { color: var(--bad) } #setup-figures { margin: .6rem 0; color: var(--soft) }
-#setup .fields { grid-template-columns: max-content minmax(0, 1fr) } #setup-error { color: var(--bad); margin: .6rem 0 0 }
+#setup .fields { grid-template-columns: minmax(0, 1fr) } #setup-error { color: var(--bad); margin: .6rem 0 0 }
 .skip { position: absolute; left: -100rem } .skip:focus { left: 1rem; top: .5rem; background: var(--panel); padding: .4rem .8rem; z-index: 1 }
 [hidden] { display: none !important }
 @media (max-width: 640px) {
   html, body { height: auto }
-  main { grid-template-columns: minmax(0, 1fr); padding: .8rem }
+  main { grid-template-columns: minmax(0, 1fr); padding: .8rem } .news { order: 0 }
   header { padding: .8rem } #banner { margin: .8rem .8rem 0 }
   .buttons button { flex: 1 1 8rem } .buttons .main { flex-basis: 100% }
   .facts { grid-template-columns: minmax(0, 1fr) } dd { margin-bottom: .4rem }
-  .fields { grid-template-columns: minmax(0, 1fr) } .fields > span:empty { display: none }
+  .fields, #setup .fields { grid-template-columns: minmax(0, 1fr) } .fields > span:empty { display: none }
 }
 `
 

@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'Verze {version} se stahuje předem. Otevře se {time}.',
   nextFull: 'Verze {version} se otevře {time}. Na disku není místo pro stažení předem.',
   offline: 'Aktualizace se nepodařilo zkontrolovat. Můžete hrát nainstalovanou verzi.',
+  offlineFirst: 'Server není dostupný. Zkontroluj připojení, launcher to zkouší dál.',
   barredState: 'Tuto verzi nelze hrát',
   barredHelp: 'Vyhledejte aktualizace, až budete online.',
   pausedState: 'Pozastaveno',

@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'Version {version} wird schon heruntergeladen. Sie öffnet {time}.',
   nextFull: 'Version {version} öffnet {time}. Zum Vorausladen fehlt Platz auf dem Datenträger.',
   offline: 'Die Suche nach Updates hat nicht geklappt. Du kannst die installierte Version spielen.',
+  offlineFirst: 'Der Server ist nicht erreichbar. Prüf deine Verbindung; der Launcher versucht es weiter.',
   barredState: 'Diese Version kann nicht gespielt werden',
   barredHelp: 'Such nach Updates, wenn du online bist.',
   pausedState: 'Pausiert',

@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'La versión {version} se descarga por adelantado. Se abre {time}.',
   nextFull: 'La versión {version} se abre {time}. No hay espacio en el disco para descargarla antes.',
   offline: 'No se han podido buscar actualizaciones. Puedes jugar a la versión instalada.',
+  offlineFirst: 'No se puede conectar con el servidor. Revisa tu conexión; el launcher sigue intentándolo.',
   barredState: 'No se puede jugar a esta versión',
   barredHelp: 'Busca actualizaciones cuando tengas conexión.',
   pausedState: 'En pausa',

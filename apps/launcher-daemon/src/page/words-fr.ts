@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'La version {version} est téléchargée à l’avance. Elle ouvre {time}.',
   nextFull: 'La version {version} ouvre {time}. L’espace disque manque pour la télécharger à l’avance.',
   offline: 'Impossible de rechercher des mises à jour. Vous pouvez jouer à la version installée.',
+  offlineFirst: 'Le serveur est injoignable. Vérifiez votre connexion ; le lanceur réessaie.',
   barredState: 'Cette version ne peut pas être lancée',
   barredHelp: 'Recherchez des mises à jour lorsque vous êtes en ligne.',
   pausedState: 'En pause',

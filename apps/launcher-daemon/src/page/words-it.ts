@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'La versione {version} viene scaricata in anticipo. Si apre {time}.',
   nextFull: 'La versione {version} si apre {time}. Manca spazio su disco per scaricarla prima.',
   offline: 'Impossibile cercare aggiornamenti. Puoi giocare la versione installata.',
+  offlineFirst: 'Il server non è raggiungibile. Controlla la connessione; il launcher continua a provare.',
   barredState: 'Questa versione non si può giocare',
   barredHelp: 'Cerca aggiornamenti quando sei online.',
   pausedState: 'In pausa',

@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'バージョン {version} を先にダウンロードしています。{time} に公開されます。',
   nextFull: 'バージョン {version} は {time} に公開されます。先にダウンロードする空き容量がありません。',
   offline: 'アップデートを確認できませんでした。インストール済みのバージョンで遊べます。',
+  offlineFirst: 'サーバーに接続できません。接続を確認してください。ランチャーは再試行を続けます。',
   barredState: 'このバージョンは遊べません',
   barredHelp: 'オンラインのときにアップデートを確認してください。',
   pausedState: '一時停止中',

@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: '{version} 버전을 미리 내려받는 중입니다. {time}에 열립니다.',
   nextFull: '{version} 버전은 {time}에 열립니다. 미리 내려받을 디스크 공간이 없습니다.',
   offline: '업데이트를 확인하지 못했습니다. 설치된 버전은 플레이할 수 있습니다.',
+  offlineFirst: '서버에 연결할 수 없습니다. 연결을 확인해 주세요. 런처가 계속 시도합니다.',
   barredState: '이 버전은 플레이할 수 없습니다',
   barredHelp: '온라인일 때 업데이트를 확인하세요.',
   pausedState: '일시 정지됨',

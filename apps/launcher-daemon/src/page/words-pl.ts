@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'Wersja {version} jest pobierana z wyprzedzeniem. Otworzy się {time}.',
   nextFull: 'Wersja {version} otworzy się {time}. Na dysku brak miejsca, by pobrać ją wcześniej.',
   offline: 'Nie udało się sprawdzić aktualizacji. Możesz grać w zainstalowaną wersję.',
+  offlineFirst: 'Nie można połączyć się z serwerem. Sprawdź połączenie; launcher próbuje dalej.',
   barredState: 'W tę wersję nie można grać',
   barredHelp: 'Sprawdź aktualizacje, gdy będziesz online.',
   pausedState: 'Wstrzymano',

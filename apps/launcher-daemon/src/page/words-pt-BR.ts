@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: 'A versão {version} está sendo baixada antes. Ela abre {time}.',
   nextFull: 'A versão {version} abre {time}. Falta espaço no disco para baixá-la antes.',
   offline: 'Não foi possível procurar atualizações. Você pode jogar a versão instalada.',
+  offlineFirst: 'Não foi possível acessar o servidor. Verifique sua conexão; o launcher continua tentando.',
   barredState: 'Esta versão não pode ser jogada',
   barredHelp: 'Procure atualizações quando estiver on-line.',
   pausedState: 'Pausado',

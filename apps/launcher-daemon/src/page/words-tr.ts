@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: '{version} sürümü önceden indiriliyor. {time} açılıyor.',
   nextFull: '{version} sürümü {time} açılıyor. Önceden indirmek için diskte yer yok.',
   offline: 'Güncellemeler denetlenemedi. Yüklü sürümü oynayabilirsin.',
+  offlineFirst: 'Sunucuya ulaşılamıyor. Bağlantınızı denetleyin; başlatıcı denemeyi sürdürüyor.',
   barredState: 'Bu sürüm oynanamaz',
   barredHelp: 'Çevrimiçi olduğunda güncellemeleri denetle.',
   pausedState: 'Duraklatıldı',

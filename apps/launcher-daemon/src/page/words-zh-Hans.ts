@@ -56,6 +56,7 @@ export const words: Words = {
   nextComing: '正在提前下载版本 {version}，将于 {time} 开放。',
   nextFull: '版本 {version} 将于 {time} 开放。磁盘空间不足，无法提前下载。',
   offline: '无法检查更新。您可以运行已安装的版本。',
+  offlineFirst: '无法连接服务器。请检查网络，启动器会继续尝试。',
   barredState: '此版本无法运行',
   barredHelp: '请在联网时检查更新。',
   pausedState: '已暂停',

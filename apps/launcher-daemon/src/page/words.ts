@@ -75,6 +75,7 @@ export const english = {
   nextComing: 'Version {version} is being downloaded ahead. It opens {time}.',
   nextFull: 'Version {version} opens {time}. The disk has no room to download it ahead.',
   offline: 'Could not check for updates. You can play the installed version.',
+  offlineFirst: 'The server cannot be reached. Check your connection; the launcher keeps trying.',
   barredState: 'This version cannot be played',
   barredHelp: 'Check for updates while you are online.',
   pausedState: 'Paused',
