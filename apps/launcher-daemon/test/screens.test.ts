@@ -1,4 +1,4 @@
-/** Every state of the page, from statuses as the launcher sends them: words fit in every language and width, nothing hangs over. */
+/** Every state of the page, from statuses as the launcher sends them: it fits in every language and width. */
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'

@@ -12,7 +12,8 @@ header { display: flex; align-items: baseline; gap: 1rem; flex-wrap: wrap; paddi
 h1 { font-size: 1.15rem; margin: 0; font-weight: 650 }
 h2 { font-size: 1.05rem; margin: 0 0 .6rem; font-weight: 600 }
 header p { margin: 0; color: var(--soft) }
-main { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 25rem); gap: 1rem; padding: 1rem 1.25rem }
+main { flex: 1; min-height: 0; display: grid; gap: 1rem; padding: 1rem 1.25rem }
+main { grid-template-columns: minmax(0, 1fr) minmax(0, 25rem) }
 section { background: var(--panel); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.1rem; min-width: 0; overflow: auto }
 .news { display: flex; flex-direction: column; order: -1 }
 #notes { overflow: auto; overflow-wrap: anywhere }
@@ -36,14 +37,16 @@ button.main { padding: .6rem 2.4rem; font-size: 1.1rem }
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 #trust-mark { display: inline-block; width: .65rem; height: .65rem; border-radius: 50%; margin-right: .5rem; background: var(--soft) }
 #trust-mark.current { background: var(--good) } #trust-mark.stale, #trust-mark.forked { background: var(--care) } #trust-mark.barred { background: var(--bad) }
-.fields { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 11rem); gap: .5rem 1rem; align-items: center; padding-top: .6rem }
+.fields { display: grid; gap: .5rem 1rem; align-items: center; padding-top: .6rem }
+.fields { grid-template-columns: minmax(0, 1fr) minmax(0, 11rem) }
 input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: var(--ink); min-width: 0 }
 small { color: var(--soft) } summary { cursor: pointer } details { margin-top: .6rem }
 .parts { display: grid; gap: .3rem; margin: .4rem 0 }
 .parts label { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .6rem; align-items: baseline }
 fieldset { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; padding: .4rem .8rem .6rem }
 input[type=checkbox] { justify-self: start; accent-color: var(--lead); width: 1.05rem; height: 1.05rem; margin: 0 }
-.hours { grid-column: 1 / -1; justify-content: end; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center } fieldset { min-width: 0 }
+.hours { grid-column: 1 / -1; justify-content: end; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
+fieldset { min-width: 0 }
 #waiting { display: flex; flex-wrap: wrap; gap: .5rem .8rem; align-items: center; margin: 0 0 .8rem }
 #setup-look { margin: .6rem 0 0 } #setup-look:empty, #setup-figures:empty { display: none }
 #setup-look.bad { color: var(--bad) } #setup-figures { margin: .6rem 0; color: var(--soft) }
