@@ -22,7 +22,7 @@ The northern pass is open again.
 
 - **New** map: Frostgate, for levels 40 to 55
 - Mounts keep their saddle bags
-- Fixed: the blacksmith no longer sells his own anvil
+- Fixed: the blacksmith no longer sells the anvil
 
 [All changes](https://example.org/news)`
 
