@@ -86,7 +86,7 @@ export async function allCatalogues(): Promise<Catalogue[]> {
 }
 
 /**
- * Loads the error codes among which a code is, going by its prefix.
+ * Loads the error codes of the package that a code belongs to, by its prefix.
  *
  * @param code - `KEL_SAID`.
  * @returns `undefined` for a prefix that no package uses.

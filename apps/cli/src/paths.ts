@@ -22,7 +22,7 @@ export function requireFiles(...paths: readonly (string | undefined)[]): void {
 export function requireFolder(path: string): void {
   requireFiles(path)
   if (!statSync(path).isDirectory())
-    throw new CliError('CLI_PATH_UNKNOWN', `A folder is wanted, and this is a file: "${printable(path)}"`)
+    throw new CliError('CLI_PATH_UNKNOWN', `Expected a folder, found a file: "${printable(path)}"`)
 }
 
 /**

@@ -156,7 +156,7 @@ export interface SignedBytes {
 }
 
 /**
- * Counts the distinct keys of a role that signed literal bytes; unknown keys and rubbish are skipped.
+ * Counts the distinct keys of a role that signed literal bytes; unknown keys and malformed signatures are skipped.
  *
  * @returns The keys that did, in the order of the envelope.
  * @throws {@link ManifestError} `MAN_SIGNATURE`, `MAN_THRESHOLD`, `MAN_KEY_RETIRED`, `MAN_KEY_KILLED`,

@@ -86,8 +86,7 @@ export function sealEnvelope(
   plaintext: Uint8Array,
   { keyVersion, salt }: SealOptions,
 ): Uint8Array {
-  if (salt.length !== SALT_BYTES)
-    throw new RangeError(`Message salt has ${salt.length} bytes, ${SALT_BYTES} are wanted`)
+  if (salt.length !== SALT_BYTES) throw new RangeError(`Message salt has ${salt.length} bytes, expected ${SALT_BYTES}`)
   if (plaintext.length > MAX_PLAINTEXT_BYTES) {
     throw new VaultError(
       'VK_LIMIT',

@@ -17,7 +17,7 @@ interface Body {
   readonly sidecar?: Uint8Array
 }
 
-/** A store in memory: for tests, browsers, and as the rule of what a store does. */
+/** A store in memory: for tests and browsers, and as the reference for what a store does. */
 export class MemoryStore implements VaultStore {
   readonly #table = new RecordTable<Body>()
 

@@ -11,7 +11,7 @@ function digestOf(object: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha256').update(object).digest())
 }
 
-/** A commit: its id, and the SHA-256 of its raw object, which is what statements and seals speak about. */
+/** A commit: its id, and the SHA-256 of its raw object, which is what statements and seals refer to. */
 export interface Commit {
   readonly id: string
   readonly digest: Uint8Array
@@ -52,8 +52,8 @@ export async function writeNote(repo: string, id: string, envelope: Uint8Array):
 }
 
 /**
- * Digests of every commit that a commit is an ancestor of: git's own graph gives the order, without a clock. git lists
- * the commits, each is hashed again, and only those that name a proved descendant as a parent count.
+ * Digests of all descendants of a commit. The order comes from git's own graph, not from a clock. git lists the commits;
+ * each is hashed again, and counts only if one of its parents is the commit or a descendant that was proved.
  */
 export async function descendantDigests(repo: string, id: string): Promise<readonly Uint8Array[]> {
   const list = (await git(repo, ['rev-list', '--topo-order', '--reverse', '--ancestry-path', '--all', `^${id}`]))

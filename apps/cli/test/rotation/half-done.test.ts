@@ -9,11 +9,11 @@ import {
   keyRotation,
   keyRotationSteps,
   planContentRotation,
-  runRotationSteps,
   standingSeals,
 } from '@keyturn/publisher/rotation'
-import type { KeyRotationState, Rotation, RotationStep } from '@keyturn/publisher/rotation'
+import type { KeyRotationState, RotationStep } from '@keyturn/publisher/rotation'
 import { command } from '../support/command.ts'
+import { killedBefore } from '../support/killed-rotation.ts'
 import { World } from '../support/world.ts'
 
 let world: World
@@ -23,22 +23,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await world.remove()
 })
-
-/** Runs a turn and kills it before the named step. */
-async function killedBefore<State>(
-  name: string,
-  rotation: Rotation<State>,
-  steps: readonly RotationStep<State>[],
-): Promise<void> {
-  const killed = runRotationSteps(rotation, steps, {
-    folder: world.path('home', 'journals'),
-    nowMs: Date.now(),
-    onStep: (step) => {
-      if (step.name === name) throw new Error('killed')
-    },
-  })
-  await expect(killed).rejects.toThrow('killed')
-}
 
 async function refusals(...extra: readonly (readonly string[])[]): Promise<unknown[]> {
   const found: unknown[] = []
@@ -71,6 +55,7 @@ describe('a rotation that is half done', () => {
     const home = await world.home()
     const options = { channel: 'stable', client, nowMs: Date.now(), signal: world.signal }
     await killedBefore(
+      world,
       'sign',
       contentRotation,
       contentRotationSteps(home, await planContentRotation(home, options), options),
@@ -104,6 +89,7 @@ describe('a rotation that is half done', () => {
   it('of the identity: the same, also between the log and the names of the keys', async () => {
     await world.release()
     await killedBefore(
+      world,
       'home',
       identityRotation,
       identityRotationSteps(await world.home(), { channels: ['stable'], nowMs: Date.now() }),
@@ -156,7 +142,7 @@ describe('a rotation that is half done', () => {
         nowMs: Date.now(),
       })
     }
-    await killedBefore('identity-append', keyRotation({ journal: 'identity-key' }), await steps())
+    await killedBefore(world, 'identity-append', keyRotation({ journal: 'identity-key' }), await steps())
     expect(await command(world, ['rotate', 'identity'])).toMatchObject({
       code: 6,
       error: { code: 'CLI_TURN_PENDING', hint: expect.stringContaining('"keyturn id rotate --abandon"') },
@@ -166,7 +152,7 @@ describe('a rotation that is half done', () => {
       data: { abandoned: 'identity-key' },
     })
     expect((await command(world, ['id', 'show'])).data['state']).toEqual(before)
-    await killedBefore('identity-activate', keyRotation({ journal: 'identity-key' }), await steps())
+    await killedBefore(world, 'identity-activate', keyRotation({ journal: 'identity-key' }), await steps())
     expect(await command(world, ['id', 'rotate', '--abandon'])).toMatchObject({
       code: 6,
       error: { code: 'CLI_TURN_PENDING' },

@@ -13,8 +13,9 @@ import {
   runRotationSteps,
   standingSeals,
 } from '@keyturn/publisher/rotation'
-import type { IdentityRotationOptions, Rotation, RotationStep } from '@keyturn/publisher/rotation'
+import type { IdentityRotationOptions } from '@keyturn/publisher/rotation'
 import { command } from '../support/command.ts'
+import { killedBefore } from '../support/killed-rotation.ts'
 import { World } from '../support/world.ts'
 
 let world: World
@@ -25,24 +26,9 @@ afterEach(async () => {
   await world.remove()
 })
 
-/** Runs a turn and kills it before the named step. */
-async function killedBefore<State>(
-  name: string,
-  rotation: Rotation<State>,
-  steps: readonly RotationStep<State>[],
-): Promise<void> {
-  const killed = runRotationSteps(rotation, steps, {
-    folder: world.path('home', 'journals'),
-    nowMs: Date.now(),
-    onStep: (step) => {
-      if (step.name === name) throw new Error('killed')
-    },
-  })
-  await expect(killed).rejects.toThrow('killed')
-}
-
 async function identityKilledBefore(name: string, options: Partial<IdentityRotationOptions> = {}): Promise<void> {
   await killedBefore(
+    world,
     name,
     identityRotation,
     identityRotationSteps(await world.home(), { channels: ['stable'], nowMs: Date.now(), ...options }),
@@ -133,6 +119,7 @@ describe('a command that finds another rotation interrupted', () => {
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal }
     await killedBefore(
+      world,
       'sign',
       contentRotation,
       contentRotationSteps(home, await planContentRotation(home, options), options),
@@ -156,6 +143,7 @@ describe('a command that finds another rotation interrupted', () => {
     const home = await world.home()
     const options = { channel: 'stable', nowMs: Date.now(), signal: world.signal, full: true }
     await killedBefore(
+      world,
       'archives',
       contentRotation,
       contentRotationSteps(home, await planContentRotation(home, options), options),
@@ -169,6 +157,7 @@ describe('a command that finds another rotation interrupted', () => {
     const identity = releaseIdentity(await world.home())
     const seals = await standingSeals(identity)
     await killedBefore(
+      world,
       'identity-append',
       keyRotation({ journal: 'identity-key' }),
       keyRotationSteps(identity, {
@@ -193,6 +182,7 @@ describe('a command that finds another rotation interrupted', () => {
     const identity = releaseIdentity(await world.home())
     const seals = [...(await standingSeals(identity)), { d: String(answer.data['reason_sealed']) }]
     await killedBefore(
+      world,
       'identity-append',
       keyRotation({ journal: 'identity-key' }),
       keyRotationSteps(identity, {

@@ -1,5 +1,6 @@
 export { buildLauncher } from './build-launcher.ts'
 export { launcherBuildErrors, LauncherBuildError } from './errors.ts'
+export { LAUNCHER_CHANNEL } from '../launcher-channel.ts'
 export { NODE_VERSION, RUNTIMES } from './runtimes.ts'
 export type { BuiltLauncher, LauncherFile, LauncherOptions } from './build-launcher.ts'
 export type { LauncherBuildErrorCode } from './errors.ts'

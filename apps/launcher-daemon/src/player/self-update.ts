@@ -6,6 +6,7 @@ import type { Engine, EngineOptions } from '@keyturn/install-engine'
 import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { PlayerConfig } from '../player-config.ts'
+import { LAUNCHER_CHANNEL } from '../launcher-channel.ts'
 
 /** What an update of the launcher itself needs. */
 export interface SelfUpdateOptions {
@@ -17,9 +18,6 @@ export interface SelfUpdateOptions {
   /** Seams for tests. */
   readonly engine?: Partial<EngineOptions> | undefined
 }
-
-/** Channel that launchers update themselves from. */
-export const LAUNCHER_CHANNEL = 'launcher'
 
 /** The file of a launcher release. */
 export const BUNDLE_FILE = 'player.cjs'

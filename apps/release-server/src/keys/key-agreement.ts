@@ -11,8 +11,8 @@ function inverse(value: bigint): bigint {
 }
 
 /**
- * The X25519 key of a `did:key` of an Ed25519 key, as the method did:key derives its key agreement: the birational map
- * u = (1 + y) / (1 - y). Public keys only, so its timing reveals nothing.
+ * The X25519 key that did:key derives from an Ed25519 key for key agreement: the birational map u = (1 + y) / (1 - y).
+ * It takes public keys only, so its timing reveals nothing.
  *
  * @param publicKey - Ed25519 public key, canonical and of large order.
  */

@@ -81,7 +81,7 @@ export function blobsOf(manifest: ReleaseManifest, isSealed = false): string[] {
   return [...hashes]
 }
 
-/** Who may sign releases: the keys of a role document, but for those that ended themselves. */
+/** Who may sign releases: the keys of a role document, minus those that were revoked or that ended themselves. */
 export async function releaseRule(records: RecordReader, product: string, roles: RoleDocument): Promise<SigningRule> {
   const kills = await killsOf(records, product)
   const killedKeys = kills === undefined ? [] : findKills([kills], roles).keys
@@ -303,7 +303,7 @@ async function storeDraft(records: RecordWriter, view: ReleaseView, parts: Relea
 }
 
 /**
- * Removes a draft that no head ever named; blobs that nothing needs any more go with the next garbage collection.
+ * Removes a draft that no head ever named; the next garbage collection removes blobs that nothing needs any more.
  *
  * @throws ServerError `SRV_NOT_FOUND`, `PUB_PUBLISHED`.
  */
@@ -332,7 +332,7 @@ export async function discardDraft(
   })
 }
 
-/** Whether the head of its channel names a draft: one that is scheduled is. */
+/** Whether the head of its channel names a draft, as it does for one that is scheduled. */
 async function isNamed(
   records: RecordReader,
   { product, channel, sha256 }: Pick<ReleaseView, 'product' | 'channel' | 'sha256'>,

@@ -96,7 +96,7 @@ async function readPrivate(path: string, fs: FileSystem): Promise<Uint8Array | u
       if (process.platform !== 'win32' && (mode & groupAndOthers) !== 0) {
         throw new KeystoreError(
           'KEY_PERMISSION',
-          `Keystore "${path}" has mode ${(mode & 0o777).toString(8)}, 600 is wanted`,
+          `Keystore "${path}" has mode ${(mode & 0o777).toString(8)}, expected 600`,
           {
             hint: `chmod 600 '${path}'`,
           },

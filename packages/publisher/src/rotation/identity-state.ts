@@ -12,15 +12,15 @@ export interface IdentityTerms {
   readonly atMs: number
   /** Version of the role document that it seals. */
   readonly rolesVersion: number
-  /** Keystore alias of the release key from then on. */
+  /** Keystore alias of the release key after the rotation. */
   readonly release: string
-  /** Keystore alias of the head key from then on. */
+  /** Keystore alias of the head key after the rotation. */
   readonly head: string
   /** Whether it rotates the release key by itself; undefined in journals that do not say. */
   readonly releaseKey: boolean | undefined
   /** The same for the head key. */
   readonly headKey: boolean | undefined
-  /** The keys that leave count for nothing any more. */
+  /** Whether the outgoing keys are revoked. */
   readonly revoke: boolean
   readonly rolesDays: number
   /** Channels whose release is signed again. */

@@ -6,7 +6,7 @@ import type { ContentRotationPlan } from './content.ts'
 /** Something old that stays valid beside what a rotation puts in force. */
 export interface Overlap {
   readonly what: string
-  /** ISO 8601, or in words where no date ends it. */
+  /** ISO 8601, or words when there is no end date. */
   readonly until: string
 }
 

@@ -3,15 +3,15 @@ import type { Kel } from '@keyturn/kel'
 
 /** How logs are kept in git: by us, and by auths. */
 export const LAYOUTS = ['keri', 'auths'] as const
-/** One of them. */
+/** One of these formats. */
 export type Layout = (typeof LAYOUTS)[number]
 
 /** Largest log that commands read. */
 export const MAX_LOG_BYTES = 64 * 1024 * 1024
 
 /**
- * Appends to a log what another copy of it has more. A fork ends at the first rival event with `KEL_DUPLICITY`, which
- * also keeps the evidence.
+ * Appends the events that another copy of a log has and this one lacks. A fork stops at the first conflicting event with
+ * `KEL_DUPLICITY`, and the evidence is kept.
  *
  * @param stream - The other copy, a CESR stream of one identity.
  * @returns How many events were appended.

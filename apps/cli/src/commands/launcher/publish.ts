@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { formatBytes, isRecord, parseStrictJson } from '@keyturn/primitives'
+import { LAUNCHER_CHANNEL } from '@keyturn/launcher-daemon/build'
 import { issueHead, openClient, prepareRelease, publishRelease, signRelease } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
@@ -9,9 +10,6 @@ import { CliError } from '../../errors.ts'
 import { withServer } from '../../flags/server.ts'
 import { counted } from '../../output.ts'
 import { openToRelease } from '@keyturn/publisher/ship'
-
-/** Channel that launchers update themselves from. */
-const LAUNCHER_CHANNEL = 'launcher'
 
 /** Registers `keyturn launcher publish`. */
 export function registerLauncherPublish(launcher: Command, cli: Cli): void {

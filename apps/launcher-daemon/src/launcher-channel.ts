@@ -1,0 +1,2 @@
+/** Channel that launchers update themselves from. */
+export const LAUNCHER_CHANNEL = 'launcher'
