@@ -7,6 +7,7 @@ import { diagnose } from '@keyturn/publisher/health'
 import { openClient, serverUrl } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { counted, formatTable } from '../output.ts'
+import { checkDelivery } from './doctor-delivery.ts'
 
 interface DoctorOptions extends ServerOptions {
   readonly deep?: boolean | undefined
@@ -29,13 +30,14 @@ export function registerDoctor(program: Command, cli: Cli): void {
 
 async function runDoctor(context: Context, options: DoctorOptions): Promise<CommandResult> {
   const home = await openHome(context)
-  const asks = options.offline !== true && serverUrl(options, home.description) !== undefined
-  const findings = await diagnose(home, {
+  const server = options.offline === true ? undefined : serverUrl(options, home.description)
+  const looked = await diagnose(home, {
     nowMs: context.clock(),
     deep: options.deep === true,
     signal: context.signal,
-    client: asks ? await openClient(options, home) : undefined,
+    client: server === undefined ? undefined : await openClient(options, home),
   })
+  const findings = [...looked, ...(server === undefined ? [] : await checkDelivery(context, home, server))]
   const errors = findings.filter(({ level }) => level === 'error').length
   const warnings = findings.filter(({ level }) => level === 'warning').length
   const rows = findings.flatMap(({ check, level, message, mend }) => [

@@ -11,7 +11,7 @@ const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const PASSPHRASE = 'a passphrase of the studio'
 
 /** What a command answered with `--json`. */
-interface Envelope {
+export interface Envelope {
   readonly ok: boolean
   readonly data?: Record<string, unknown>
   readonly error?: { readonly code: string; readonly message: string; readonly hint?: string }
@@ -80,6 +80,11 @@ export class Journey {
     const { ok, data, error } = await this.#run(args, at)
     if (!ok || data === undefined) throw new Error(`keyturn ${args.join(' ')}: ${JSON.stringify(error)}`)
     return data
+  }
+
+  /** What `keyturn` answers, right or wrong. */
+  async answer(args: readonly string[], at: At = {}): Promise<Envelope> {
+    return await this.#run(args, at)
   }
 
   /** The code with which `keyturn` refuses. */
