@@ -142,3 +142,17 @@ it('createEngine() makes the folder only when it is used', async () => {
   await mkdir(folder, { recursive: true })
   expect((await stat(folder)).isDirectory()).toBe(true)
 })
+
+it('a volume that numbers its files differently from time to time is not taken for a thief (row 201)', async () => {
+  const publisher = await Publisher.create()
+  const { files } = await publisher.release({ 'a.txt': 'one', 'b/c.txt': 'two' })
+  const lstat = async (path: string, options?: object): Promise<unknown> => {
+    const stats = await nodeFileSystem.lstat(path, options as undefined)
+    // What a handle says is the number as it was; so FUSE does, once it has forgotten a file.
+    return Object.assign(stats, { ino: typeof stats.ino === 'bigint' ? stats.ino + 1n : stats.ino + 1 })
+  }
+  const fs = { ...nodeFileSystem, lstat } as unknown as FileSystem
+  const { engine, folder } = await engineFor(publisher, { fs })
+  expect((await engine.update()).outcome).toBe('updated')
+  expect(await treeText(folder)).toBe(expectedText(files, sha256Hex))
+})
