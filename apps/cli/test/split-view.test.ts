@@ -130,4 +130,30 @@ describe('a thief with release key, head key and the server', () => {
     for (const name of ['a', 'b'])
       expect(await (await victim(name, ownUrl)).update()).toMatchObject({ outcome: 'updated' })
   })
+
+  it('publishes in the open instead: the monitor reports it at its next look, until it was seen', async () => {
+    await witnessedWorld()
+    await publish('two')
+    const look = async (...more: string[]) => await command(world, ['release', 'monitor', ...more])
+    expect((await look()).data).toMatchObject({ findings: [], witnesses: ['friend'] })
+    await publish('three')
+    expect((await look()).data).toMatchObject({ read: 2, findings: [] })
+    const ownHome = world.path('home')
+    await cp(ownHome, world.path('kept-home'), { recursive: true })
+    await publish('evil')
+    await rm(ownHome, { recursive: true })
+    await cp(world.path('kept-home'), ownHome, { recursive: true })
+    for (const more of [[], ['--seen']]) {
+      const answer = await look(...more)
+      expect(answer).toMatchObject({ code: 1, error: { code: 'REL_FOREIGN' } })
+      expect(answer.error.message).toContain('of channel stable')
+    }
+    expect((await look()).ok).toBe(true)
+  })
+
+  it('a home without a log policy has nothing to monitor: REL_NO_LOG', async () => {
+    expect((await command(world, ['release', 'monitor', '--server', 'http://127.0.0.1:1'])).error.code).toBe(
+      'REL_NO_LOG',
+    )
+  })
 })

@@ -138,6 +138,16 @@ export const publisherErrors = {
     meaning: 'The key has ended itself with "keyturn release kill": launchers install nothing that it signs.',
     remedy: 'Put another key in force with the identity: "keyturn rotate release" replaces every key that has ended.',
   },
+  REL_FOREIGN: {
+    kind: 'no',
+    meaning: 'The public log of releases has something that this home did not publish, or shows two people two logs.',
+    remedy: 'If nobody of yours made it, your keys are stolen: "keyturn release kill both", then rotate.',
+  },
+  REL_NO_LOG: {
+    kind: 'usage',
+    meaning: 'The role document in force has no log policy, or the file of the monitor cannot be read.',
+    remedy: 'Seal a policy: "keyturn roles propose --log-policy FILE"; a file of the monitor may be deleted.',
+  },
   REL_NOT_IN_FORCE: {
     kind: 'usage',
     meaning: 'The key is in no role of the role document in force, so no launcher counts what it signs.',

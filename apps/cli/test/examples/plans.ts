@@ -48,6 +48,7 @@ const aProject = 'echo \'{"schema":1,"source":"source"}\' > keyturn.json'
 
 /** Plans by example; those not named run in the world as they stand. */
 export const plans: Readonly<Record<string, ExamplePlan>> = {
+  'keyturn release monitor --webhook https://chat.example.org/hook': { exit: 2 },
   'keyturn pack keygen --out-dir keys': { before: 'rm -r keys' },
   'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key': {
     before: 'rm pack/data.m2p',

@@ -17,6 +17,7 @@ import { registerRenew } from './renew.ts'
 import { registerSchedule } from './schedule.ts'
 import { registerHalt } from './halt.ts'
 import { registerKill } from './kill.ts'
+import { registerMonitor } from './monitor.ts'
 import { registerRollout } from './rollout.ts'
 import { registerSign } from './sign.ts'
 import { registerTrust } from './trust.ts'
@@ -42,6 +43,7 @@ export function registerRelease(program: Command, cli: Cli): void {
   registerHalt(release, cli)
   registerSchedule(release, cli)
   registerKill(release, cli)
+  registerMonitor(release, cli)
   registerDropHead(release, cli)
   registerVerify(release, cli)
   registerVerifyPublic(release, cli)
