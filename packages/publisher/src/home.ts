@@ -69,7 +69,15 @@ export interface SealedKey extends Omit<HomeContentKey, 'status'> {
 }
 
 /** What becomes due with time. */
-export type DueKind = 'identity' | 'release' | 'head' | 'content' | 'transport' | 'vault'
+export type DueKind =
+  | 'identity'
+  | 'release'
+  | 'head'
+  | 'content'
+  | 'archiveSigning'
+  | 'transport'
+  | 'transportIdentity'
+  | 'vault'
 
 /** What is in force in a home: public names only. Written whole, last, so that it never names what is not there yet. */
 export interface HomeDescription {

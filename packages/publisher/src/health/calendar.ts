@@ -10,7 +10,8 @@ import type { HomeStatus } from './collect-status.ts'
  */
 export function writeCalendar(status: Pick<HomeStatus, 'product' | 'prefix' | 'items'>, nowMs: number): string {
   const lines = ['BEGIN:VCALENDAR', 'VERSION:2.0', 'PRODID:-//keyturn//status//EN', 'CALSCALE:GREGORIAN']
-  for (const { kind, id, due, mend } of status.items) {
+  for (const item of status.items) {
+    const { kind, id, due } = item
     if (due === undefined) continue
     const uid = createHash('sha256').update(`${status.prefix} ${kind} ${id}`).digest('hex').slice(0, 32)
     lines.push(
@@ -19,7 +20,7 @@ export function writeCalendar(status: Pick<HomeStatus, 'product' | 'prefix' | 'i
       `DTSTAMP:${stamp(nowMs)}`,
       `DTSTART;VALUE=DATE:${day(due)}`,
       `SUMMARY:${escape(`${status.product}: rotate ${kind} ${id}`)}`,
-      `DESCRIPTION:${escape(mend)}`,
+      `DESCRIPTION:${escape(item.mend)}`,
       'BEGIN:VALARM',
       'ACTION:DISPLAY',
       'TRIGGER:-P7D',

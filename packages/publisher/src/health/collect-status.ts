@@ -216,11 +216,16 @@ function roleItems(
   return items
 }
 
-/** Its public half is in clients and manifests; it rotates with the content key that it vouches for. */
+/** Its public half is in clients and manifests; it rotates together with the content key that it vouches for. */
 function archiveSigningItem(description: HomeDescription, nowMs: number): StatusItem {
   const alias = description.aliases.archiveSigning
   const name = shortKey(activeContentKey(description).verifierPub)
-  return statusItem({ kind: 'archive-signing', id: alias, name, sinceMs: sinceOf(description, alias), mend: '' }, nowMs)
+  const sinceMs = sinceOf(description, alias)
+  const due = dueOf('archiveSigning', sinceMs, description, nowMs)
+  return statusItem(
+    { kind: 'archive-signing', id: alias, name, sinceMs, due, mend: 'keyturn rotate content --signing-key' },
+    nowMs,
+  )
 }
 
 function rolesItem(roles: readonly StoredRoles[], nowMs: number): StatusItem {

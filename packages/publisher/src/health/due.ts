@@ -9,7 +9,9 @@ export const defaultPolicyDays: Readonly<Record<DueKind, number>> = {
   release: 180,
   head: 90,
   content: 180,
+  archiveSigning: 365,
   transport: 90,
+  transportIdentity: 730,
   vault: 365,
 }
 

@@ -4,6 +4,7 @@ import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readIfThere } from '../release/store.ts'
 import type { StoredRoles } from '../release/store.ts'
+import { keyDue } from './due.ts'
 import type { DueDate } from './due.ts'
 import { statusItem } from './status-item.ts'
 import type { StatusItem } from './status-item.ts'
@@ -79,17 +80,20 @@ function msOf(seconds: number | undefined): number | undefined {
 }
 
 /** The cold identity that they come from: it leaves with a role document, when its seed was lost or stolen. */
-function identityItem({ aliases, since }: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem {
+function identityItem(description: HomeDescription, roles: readonly StoredRoles[], nowMs: number): StatusItem {
+  const { aliases, since } = description
   const name = roles.at(-1)?.document.transport[0] ?? ''
   const noted = since?.[aliases.transportIdentity]
   const first = noted ?? roles.find(({ document }) => document.transport.includes(name))?.document.issuedAt
+  const sinceMs = first === undefined ? undefined : Date.parse(first)
   return statusItem(
     {
       kind: 'transport-identity',
       id: aliases.transportIdentity,
       name: name.slice(0, 16),
-      mend: '',
-      sinceMs: first === undefined ? undefined : Date.parse(first),
+      mend: 'keyturn rotate transport-identity',
+      sinceMs,
+      due: sinceMs === undefined ? undefined : keyDue('transportIdentity', sinceMs, description, nowMs),
     },
     nowMs,
   )

@@ -1,3 +1,4 @@
+import { checkAlias } from '@keyturn/keystore'
 import { checkVersionName } from '@keyturn/manifest'
 import type { Facts } from './facts.ts'
 import type { Rotation } from './journal.ts'
@@ -14,6 +15,8 @@ export interface ContentTerms {
   readonly channel: string
   /** Every payload is encrypted again. */
   readonly full: boolean
+  /** Alias of the archive signing key from then on; undefined when it stays, as in journals of earlier versions. */
+  readonly signing?: string | undefined
   /**
    * The release that is rotated, and the version of the one that comes of it; undefined when nothing is released yet.
    */
@@ -46,6 +49,7 @@ function parseTerms(facts: Facts): ContentTerms {
     atMs: facts.timeMs('at'),
     channel: facts.text('channel', isChannelName),
     full: facts.boolean('full'),
+    signing: facts.optional('signing', (name) => facts.text(name, checkAlias)),
     release: base === undefined || version === undefined ? undefined : { base, version },
   }
 }
@@ -82,6 +86,7 @@ export const contentRotation: Rotation<ContentState> = {
             at: terms.atMs,
             channel: terms.channel,
             full: terms.full,
+            ...(terms.signing === undefined ? {} : { signing: terms.signing }),
             ...terms.release,
           }),
       ...(key === undefined ? {} : { ...key }),

@@ -6,7 +6,7 @@ import { pathExists } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
-import { activeContentKey, keyAlias, nextKeyId, nextSlot } from '../home.ts'
+import { activeContentKey, followingAlias, keyAlias, nextKeyId, nextSlot } from '../home.ts'
 import type { HomeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { placeInside, removeInside } from '../inside.ts'
@@ -34,6 +34,8 @@ export interface ContentRotationOptions {
   readonly client?: ReleaseServerClient | undefined
   /** Encrypt every payload again, for a content key that was stolen: players download every archive. */
   readonly full?: boolean | undefined
+  /** Rotate the archive signing key with it: clients need the new verifier (`pack export-client-config`). */
+  readonly signingKey?: boolean | undefined
   readonly nowMs: number
   readonly signal: AbortSignal
   /** Called with what deserves a look and does not stop the rotation. */
@@ -50,6 +52,8 @@ export interface ContentRotationPlan {
   readonly nextVersion: string | undefined
   /** Every payload is encrypted again. */
   readonly full: boolean
+  /** Alias of the archive signing key from then on; undefined when it stays. */
+  readonly signing: string | undefined
   /**
    * What a player who has that release downloads at most: header, slots and index of each archive; small ones whole.
    */
@@ -77,6 +81,7 @@ export async function planContentRotation(
   const release = await releaseInForce(home, options.channel, full)
   return {
     full,
+    signing: options.signingKey === true ? followingAlias(home.description.aliases.archiveSigning) : undefined,
     from: activeContentKey(home.description).keyId,
     to: nextKeyId(home.description),
     slot: nextSlot(home.description),
@@ -120,11 +125,11 @@ async function offerRotated(home: HomeSession, release: StoredRelease, nowMs: nu
 
 async function planFromTerms(home: HomeSession, terms: ContentTerms): Promise<ContentRotationPlan> {
   checkTerms(home, terms)
-  const { from, to, slot, full } = terms
+  const { from, to, slot, full, signing } = terms
   const release =
     terms.release === undefined ? undefined : await findRelease(home.paths, terms.channel, terms.release.base)
   const downloadBytesAtMost = release === undefined ? 0 : await downloadBytes(release, full)
-  return { from, to, slot, full, release, nextVersion: terms.release?.version, downloadBytesAtMost }
+  return { from, to, slot, full, signing, release, nextVersion: terms.release?.version, downloadBytesAtMost }
 }
 
 /** The numbers of a journal are those that this rotation began with, or it is not one of this home. */
@@ -181,7 +186,9 @@ export function contentRotationSteps(
     },
     {
       name: 'key',
-      title: `make content key ${plan.to} and slot ${plan.slot}`,
+      title:
+        `make content key ${plan.to} and slot ${plan.slot}` +
+        (plan.signing === undefined ? '' : ', and an archive signing key'),
       run: (state) => makeKey(home, termsIn(state)),
     },
     { name: 'home', title: 'put the new key in force', run: (state) => putInForce(home, state) },
@@ -238,7 +245,7 @@ function publishStep({ home, options }: Work, client: ReleaseServerClient): Rota
 }
 
 function termsOf(plan: ContentRotationPlan, { channel, nowMs }: ContentRotationOptions): ContentTerms {
-  const { from, to, slot, full, release, nextVersion: version } = plan
+  const { from, to, slot, full, signing, release, nextVersion: version } = plan
   return {
     from,
     to,
@@ -246,6 +253,7 @@ function termsOf(plan: ContentRotationPlan, { channel, nowMs }: ContentRotationO
     atMs: nowMs,
     channel,
     full,
+    signing,
     release: release === undefined || version === undefined ? undefined : { base: release.manifest.version, version },
   }
 }
@@ -261,19 +269,22 @@ function releaseIn(state: ContentState): { readonly channel: string; readonly ba
   return { channel, ...release }
 }
 
-async function makeKey(home: HomeSession, { to: keyId, slot }: ContentTerms): Promise<Partial<ContentState>> {
+async function makeKey(home: HomeSession, { to: keyId, slot, signing }: ContentTerms): Promise<Partial<ContentState>> {
   const keys = await home.keys()
   await keys.make(keyAlias.content(keyId), 'content')
   await keys.make(keyAlias.slot(slot), 'slot')
   const commitment = await keys.lend(keyAlias.content(keyId), (key) => keyCommitment({ keyId, key }))
-  const verifier = await keys.publicKey(home.description.aliases.archiveSigning)
+  const verifier =
+    signing === undefined
+      ? await keys.publicKey(home.description.aliases.archiveSigning)
+      : await keys.makeSigning(signing, 'archive-signing')
   return { key: { commitment: hexEncode(commitment), verifier: hexEncode(verifier) } }
 }
 
 async function putInForce(home: HomeSession, state: ContentState): Promise<undefined> {
-  const { to: keyId, slot, atMs } = termsIn(state)
+  const { to: keyId, slot, atMs, signing } = termsIn(state)
   if (state.key === undefined) throw damagedJournal('the rotation "content"', 'it has no key')
-  const { contentKeys, slots } = home.description
+  const { contentKeys, slots, aliases, since } = home.description
   if (contentKeys.some((key) => key.keyId === keyId)) return undefined
   const fresh: HomeContentKey = {
     keyId,
@@ -285,7 +296,13 @@ async function putInForce(home: HomeSession, state: ContentState): Promise<undef
   const older = contentKeys.map((key): HomeContentKey =>
     key.status === 'active' ? { ...key, status: 'retired' } : key,
   )
-  await home.update({ contentKeys: [...older, fresh], slots: [...slots, slot] })
+  await home.update({
+    contentKeys: [...older, fresh],
+    slots: [...slots, slot],
+    ...(signing === undefined
+      ? {}
+      : { aliases: { ...aliases, archiveSigning: signing }, since: { [signing]: fresh.created, ...since } }),
+  })
   return undefined
 }
 

@@ -13,6 +13,7 @@ import type { RotationRecord } from './journal.ts'
 /** What was asked of a rotation of the content key; undefined where nothing was said. */
 export interface WantedContent {
   readonly full: boolean
+  readonly signingKey?: boolean | undefined
   readonly channel: string | undefined
 }
 
@@ -31,6 +32,7 @@ export interface WantedIdentity {
  */
 export function contentCovers({ state: { terms } }: RotationRecord<ContentState>, wanted: WantedContent): boolean {
   if (terms === undefined) return true
+  if (wanted.signingKey === true && terms.signing === undefined) return false
   return (!wanted.full || terms.full) && (wanted.channel === undefined || wanted.channel === terms.channel)
 }
 
@@ -66,7 +68,8 @@ function rotates(terms: IdentityTerms, home: HomeDescription, kind: 'release' | 
 /** What an interrupted rotation of the content key is about, for people: "content key 1 to 2". */
 export function describeContent({ terms }: ContentState): string {
   if (terms === undefined) return 'content key'
-  return `content key ${terms.from} to ${terms.to}${terms.full ? ', every file again' : ''}`
+  const signing = terms.signing === undefined ? '' : ', with the archive signing key'
+  return `content key ${terms.from} to ${terms.to}${terms.full ? ', every file again' : ''}${signing}`
 }
 
 /** What an interrupted rotation of the identity is about, for people. */

@@ -27,7 +27,8 @@ import { readRotation } from './journal.ts'
 import type { RotationStep } from './journal.ts'
 import { checkKeyRotation, keyRotationSteps } from './key-rotation.ts'
 import { refuseRivals } from './pending.ts'
-import { signingAlias } from './settle.ts'
+import { signingAlias, transportAlias } from './settle.ts'
+import { setTransportAside } from './transport-identity.ts'
 
 /** How the release identity is rotated. */
 export interface IdentityRotationOptions {
@@ -227,9 +228,11 @@ function swap(keys: readonly string[], old: Uint8Array, fresh: Uint8Array): stri
 async function putInForce(home: HomeSession, state: IdentityState): Promise<undefined> {
   const { atMs, release, head } = termsIn(state)
   const at = new Date(atMs).toISOString()
+  const transportIdentity = await transportAlias(home, parseRoles(rolesOf(state)).transport)
+  if (transportIdentity !== home.description.aliases.transportIdentity) await setTransportAside(home)
   await home.update({
-    aliases: { ...home.description.aliases, release, head },
-    since: { [release]: at, [head]: at, ...home.description.since },
+    aliases: { ...home.description.aliases, release, head, transportIdentity },
+    since: { [release]: at, [head]: at, [transportIdentity]: at, ...home.description.since },
   })
   // A proposal that this rotation sealed waits no longer, whichever command finished it.
   const proposal = await readProposal(home.paths)

@@ -1,5 +1,5 @@
 import { nextDigestOf } from '@keyturn/kel'
-import { equalBytes, hexEncode } from '@keyturn/primitives'
+import { equalBytes, hexEncode, z32Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity, NextKeyPlace } from '../identity/identity.ts'
@@ -51,6 +51,18 @@ async function bring(keys: Keys, files: readonly { readonly keys: Keys }[], publ
   })
 }
 
+/** The transport identity of this home that a role document lists: the newest one, or the one in use if none is. */
+export async function transportAlias(home: HomeSession, listed: readonly string[]): Promise<string> {
+  const keys = await home.keys()
+  const own = keys.store
+    .list()
+    .filter(({ kind }) => kind === 'transport-identity')
+    .map(({ alias }) => alias)
+    .toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }))
+  for (const alias of own) if (listed.includes(z32Encode(await keys.publicKey(alias)))) return alias
+  return home.description.aliases.transportIdentity
+}
+
 /** As {@link settleIdentity}, for the day-to-day keys: those that the role document in force lists. */
 export async function settleRoles(home: HomeSession): Promise<void> {
   const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
@@ -58,7 +70,8 @@ export async function settleRoles(home: HomeSession): Promise<void> {
     await signingAlias(home, 'release', document.roles.release.keys),
     await signingAlias(home, 'head', document.roles.head.keys),
   ]
-  await home.update({ aliases: { ...home.description.aliases, release, head } })
+  const transportIdentity = await transportAlias(home, document.transport)
+  await home.update({ aliases: { ...home.description.aliases, release, head, transportIdentity } })
 }
 
 /** The key of this home that signs for a role: the one in use while it is listed, else the newest that is. */

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
 import { registerNoiseAudit } from './audit.ts'
+import { registerNoiseInterval } from './interval.ts'
 import { registerNoiseLookup } from './lookup.ts'
 import { registerNoiseServers } from './servers.ts'
 import { registerNoiseDerive } from './derive.ts'
@@ -24,6 +25,7 @@ export function registerNoise(program: Command, cli: Cli): void {
   registerNoiseLookup(noise, cli)
   registerNoiseStatus(noise, cli)
   registerNoisePlan(noise, cli)
+  registerNoiseInterval(noise, cli)
   registerNoiseSignRequest(noise, cli)
   registerNoiseAudit(noise, cli)
 }

@@ -5,8 +5,8 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { formatTable } from '../../output.ts'
-import { wholeNumber } from '../../flags/values.ts'
 import { dateText } from './dates.ts'
+import { intervalDays } from './interval.ts'
 import { nowSeconds, openTransport, transportPolicy } from '@keyturn/publisher/transport'
 
 interface PlanOptions {
@@ -33,7 +33,7 @@ async function runPlan(context: Context, options: PlanOptions): Promise<CommandR
   const policy =
     options.interval === undefined
       ? transportPolicy(session.description, metadata)
-      : rotationPolicy({ ...metadata.policy, intervalS: daysOf(options.interval) * 86_400 })
+      : rotationPolicy({ ...metadata.policy, intervalS: intervalDays(options.interval) * 86_400 })
   const plan = planRotation(metadata, policy, nowS)
   return { data: planData(plan), text: planText(plan) }
 }
@@ -52,11 +52,6 @@ function planText(plan: RotationPlan): string {
   return formatTable(
     plan.steps.map(({ action, atS, device, due }) => [dateText(atS), action, device, due ? 'due' : '']),
   )
-}
-
-function daysOf(text: string): number {
-  const presets: Readonly<Record<string, number>> = INTERVAL_PRESETS
-  return Object.hasOwn(presets, text) ? (presets[text] as number) : wholeNumber(text, '--interval', 1, 365)
 }
 
 function dateFlag(text: string): number {

@@ -15,6 +15,7 @@ import { openContentRotation } from './content.ts'
 import { openIdentityRotation } from './identity.ts'
 import type { IdentityFlags } from './identity.ts'
 import { runRotation } from './run-rotation.ts'
+import { runTransportIdentity } from './transport-identity.ts'
 import { openVaultRotation } from './vault.ts'
 
 interface AllFlags extends Omit<IdentityFlags, 'revoke' | 'channel'> {
@@ -41,7 +42,7 @@ export function registerRotateAll(rotate: Command, cli: Cli): void {
 }
 
 /** In this order: what is released later is signed by the keys that were rotated before. */
-const ORDER = ['identity-key', 'identity', 'content', 'transport', 'vault'] as const
+const ORDER = ['identity-key', 'identity', 'transport-identity', 'content', 'transport', 'vault'] as const
 
 /** A rotation that is to be run; `releaseKey` and `headKey` say what rotates with the identity. */
 interface WantedRotation {
@@ -109,7 +110,9 @@ function dueRotations(due: readonly StatusItem[]): WantedRotation[] {
   const isDue: Readonly<Record<WantedRotation['name'], boolean>> = {
     'identity-key': false,
     identity: ['identity', 'release', 'head', 'roles'].some((kind) => kinds.has(kind)),
-    content: kinds.has('content'),
+    'transport-identity': kinds.has('transport-identity'),
+    // The archive signing key rotates with the content key, which looks whether it is due.
+    content: kinds.has('content') || kinds.has('archive-signing'),
     transport: kinds.has('transport'),
     vault: kinds.has('master'),
   }
@@ -136,6 +139,8 @@ async function runNamed(wanted: WantedRotation, context: Context, flags: AllFlag
       const options = { nextKeyFile: flags.nextKeyFile === undefined ? undefined : [flags.nextKeyFile] }
       return await runRotation(context, keyRotationCommand(context, identity, options), {})
     }
+    case 'transport-identity':
+      return await runTransportIdentity(context, flags)
     case 'identity': {
       const kind = { name: 'identity' as const, releaseKey, headKey }
       return await runRotation(context, await openIdentityRotation(context, flags, kind), { finishOnly })

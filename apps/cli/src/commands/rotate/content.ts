@@ -2,6 +2,7 @@ import { formatBytes } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
+import { collectStatus } from '@keyturn/publisher/health'
 import { refuseFrozen } from '@keyturn/publisher/identity'
 import { followOffers, openKnownClient, requireFresh } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
@@ -36,6 +37,7 @@ import type { PlannedRotation, RotationCommand } from './run-rotation.ts'
 export interface ContentFlags extends ServerOptions {
   readonly channel?: string | undefined
   readonly full?: boolean | undefined
+  readonly signingKey?: boolean | undefined
   readonly local?: boolean | undefined
   readonly abandon?: boolean | undefined
 }
@@ -48,6 +50,7 @@ export function registerRotateContent(rotate: Command, cli: Cli): void {
       .description('rotate the content key: archives are rewrapped, players download next to nothing')
       .option('--channel <name>', 'the channel whose release is rewrapped (default: that of the home)')
       .option('--full', 'encrypt every file again: for a stolen key; players download every archive')
+      .option('--signing-key', 'rotate the archive signing key with it, which happens by itself once that is due')
       .option('--local', 'publish nothing now')
       .option('--abandon', 'give up an interrupted rotation that has put nothing in force yet'),
   )
@@ -70,6 +73,7 @@ export async function openContentRotation(
     signal: context.signal,
     warn: context.warn,
     full: flags.full === true,
+    signingKey: flags.signingKey === true || (await isSigningKeyDue(home, context.clock())),
     client: flags.abandon === true ? undefined : await openKnownClient(flags, home),
   }
   return {
@@ -85,10 +89,21 @@ export async function openContentRotation(
       await followOffers(home, options.client)
       await home.keys()
     },
-    covers: (pending) => contentCovers(pending, { full: flags.full === true, channel: flags.channel }),
+    covers: (pending) =>
+      contentCovers(pending, {
+        full: flags.full === true,
+        signingKey: flags.signingKey,
+        channel: flags.channel,
+      }),
     plan: (pending) => plan(home, options, pending),
     abandon: (dryRun) => abandonContent(home, { dryRun, nowMs: context.clock() }),
   }
+}
+
+/** With the content key that it vouches for, so that clients get both at once. */
+async function isSigningKeyDue(home: HomeSession, nowMs: number): Promise<boolean> {
+  const { items } = await collectStatus(home, nowMs)
+  return items.some(({ kind, due_state: state }) => kind === 'archive-signing' && state === 'due')
 }
 
 async function plan(
@@ -134,6 +149,7 @@ function factsOf(
     from_key_id: planned.from,
     to_key_id: planned.to,
     slot: planned.slot,
+    signing_key: planned.signing,
     version: planned.nextVersion,
     download_bytes_at_most: planned.downloadBytesAtMost,
     published: client !== undefined && planned.release !== undefined,
@@ -141,7 +157,7 @@ function factsOf(
 }
 
 function reportText(
-  { to, release, nextVersion }: ContentRotationPlan,
+  { to, release, nextVersion, signing }: ContentRotationPlan,
   { client }: ContentRotationOptions,
   overlaps: readonly Overlap[],
 ): string {
@@ -151,5 +167,10 @@ function reportText(
       : client === undefined
         ? `Release ${nextVersion ?? ''} waits in the home: publish it with "keyturn release publish".`
         : `Release ${nextVersion ?? ''} is published.`
-  return `Content key ${to} is in force.\n${left}\n${overlapText(overlaps)}`
+  const verifier =
+    signing === undefined
+      ? ''
+      : `\nArchive signing key ${signing} is in force: clients need its verifier, ` +
+        'keyturn pack export-client-config --output M2PackKeys.h'
+  return `Content key ${to} is in force.${verifier}\n${left}\n${overlapText(overlaps)}`
 }

@@ -4,6 +4,7 @@ import { registerRotateAll } from './all.ts'
 import { registerRotateContent } from './content.ts'
 import { registerRotateIdentity } from './identity.ts'
 import { registerRotateTransport } from './transport.ts'
+import { registerRotateTransportIdentity } from './transport-identity.ts'
 import { registerRotateVault } from './vault.ts'
 
 /** Registers `keyturn rotate …`. */
@@ -14,6 +15,7 @@ export function registerRotate(program: Command, cli: Cli): void {
   registerRotateContent(rotate, cli)
   registerRotateIdentity(rotate, cli)
   registerRotateTransport(rotate, cli)
+  registerRotateTransportIdentity(rotate, cli)
   registerRotateVault(rotate, cli)
   registerRotateAll(rotate, cli)
 }

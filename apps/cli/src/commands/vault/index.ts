@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Cli } from '../../command.ts'
 import { registerVaultAudit } from './audit.ts'
+import { registerVaultImport } from './import.ts'
 import { registerVaultInit } from './init.ts'
 import { registerVaultSeal } from './seal.ts'
 import { registerVaultOpen } from './open.ts'
@@ -17,6 +18,7 @@ export function registerVault(program: Command, cli: Cli): void {
   const vault = program.command('vault').description('secrets at rest under a master key that rotates without downtime')
   registerVaultInit(vault, cli)
   registerVaultSeal(vault, cli)
+  registerVaultImport(vault, cli)
   registerVaultOpen(vault, cli)
   registerVaultTraverse(vault, cli)
   registerVaultList(vault, cli)
