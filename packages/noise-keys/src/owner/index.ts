@@ -16,6 +16,7 @@ export { emptyMetadata, formatMetadata, guideMetadata, importGuideMetadata, pars
 export { deriveTransportSecret, recoverTransportSecret } from './own-secret.ts'
 export { planRotation, remindersDue } from './planner.ts'
 export { INTERVAL_PRESETS, rotationPolicy } from './policy.ts'
+export { Publisher } from './publisher.ts'
 export { afterPublication, draftPublication, publish, signPublication } from './publication.ts'
 export { activeKey, addKey, cutOver, nextDeviceId, nextKey, retire, revoke } from './key-states.ts'
 
@@ -26,3 +27,4 @@ export type { DerivationPlace } from './own-secret.ts'
 export type { PlanAction, PlanStep, RotationPlan } from './planner.ts'
 export type { RotationPolicy } from './policy.ts'
 export type { Publication, RecordDraft, SignedPublication } from './publication.ts'
+export type { Announcement, PublisherOptions } from './publisher.ts'
