@@ -35,7 +35,7 @@ class Scene {
 }
 
 describe('Publisher', () => {
-  it('keeps a year of rotations going with announce() once a day, each in a new process; readers always find a key', async () => {
+  it('keeps rotations going for a year with announce() once a day; readers always find a key', async () => {
     const scene = new Scene()
     const seen = new Set<string>()
     const done: string[] = []

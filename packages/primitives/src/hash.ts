@@ -22,6 +22,11 @@ export function blake2b256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return backend.blake2b256(bytes)
 }
 
+/** BLAKE2b with a 64-byte digest. */
+export function blake2b512(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return backend.blake2b512(bytes)
+}
+
 /** BLAKE3 in hash mode: 32 bytes. */
 export function blake3(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return backend.blake3(bytes)

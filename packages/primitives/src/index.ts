@@ -30,6 +30,7 @@ export { exitCodes, KeyturnError, PrimitivesError, primitivesErrors, printable }
 export { formatBytes } from './format-bytes.ts'
 export {
   blake2b256,
+  blake2b512,
   blake3,
   createBlake2b256,
   createSha256,

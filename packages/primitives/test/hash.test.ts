@@ -5,6 +5,7 @@ import type { Backend } from '../src/backend/backend.ts'
 import * as portableModule from '../src/backend/portable.ts'
 import {
   blake2b256,
+  blake2b512,
   blake3,
   createBlake2b256,
   createSha256,
@@ -89,6 +90,7 @@ describe('hashes', () => {
     const empty = new Uint8Array(0)
     expect(hexEncode(sha256(empty))).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855')
     // b2sum -l 256 /dev/null
+    expect(hexEncode(blake2b512(empty)).slice(0, 32)).toBe('786a02f742015903c6c6fd852552d272')
     expect(hexEncode(blake2b256(empty))).toBe('0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8')
     expect(hexEncode(sha512(empty))).toMatch(/^cf83e1357eefb8bd/)
   })
@@ -100,7 +102,7 @@ describe('hashes', () => {
         fc.uint8Array({ maxLength: 80 }),
         (parts, key) => {
           const joined = Uint8Array.from(parts.flatMap((part) => [...part]))
-          for (const name of ['sha256', 'sha512', 'blake2b256', 'blake3'] as const) {
+          for (const name of ['sha256', 'sha512', 'blake2b256', 'blake2b512', 'blake3'] as const) {
             expect(accelerated[name](joined)).toEqual(portable[name](joined))
           }
           for (const backend of [accelerated, portable]) {

@@ -1,7 +1,7 @@
 import { x448 } from '@noble/curves/ed448.js'
-import { chacha20poly1305 } from '@noble/ciphers/chacha.js'
-import { blake2b, blake2s } from '@noble/hashes/blake2.js'
+import { blake2s } from '@noble/hashes/blake2.js'
 import {
+  blake2b512,
   openAes256Gcm,
   openChaCha20Poly1305,
   sealAes256Gcm,
@@ -66,21 +66,10 @@ const DH_FUNCTIONS: Readonly<Record<string, DhFunction>> = {
   },
 }
 
-/** Below this a native cipher costs more to set up than the encryption itself takes in plain code. */
-const SMALL_MESSAGE_BYTES = 2048
-
 const CIPHER_FUNCTIONS: Readonly<Record<string, CipherFunction>> = {
   ChaChaPoly: {
-    seal(key, nonce, aad, plaintext) {
-      const nonceBytes = counterNonce(nonce, true)
-      if (plaintext.length > SMALL_MESSAGE_BYTES) return sealChaCha20Poly1305(key, nonceBytes, plaintext, { aad })
-      return chacha20poly1305(key, nonceBytes, aad).encrypt(plaintext)
-    },
-    open(key, nonce, aad, ciphertext) {
-      const nonceBytes = counterNonce(nonce, true)
-      if (ciphertext.length > SMALL_MESSAGE_BYTES) return openChaCha20Poly1305(key, nonceBytes, ciphertext, { aad })
-      return chacha20poly1305(key, nonceBytes, aad).decrypt(ciphertext)
-    },
+    seal: (key, nonce, aad, plaintext) => sealChaCha20Poly1305(key, counterNonce(nonce, true), plaintext, { aad }),
+    open: (key, nonce, aad, ciphertext) => openChaCha20Poly1305(key, counterNonce(nonce, true), ciphertext, { aad }),
   },
   AESGCM: {
     seal: (key, nonce, aad, plaintext) => sealAes256Gcm(key, counterNonce(nonce, false), plaintext, { aad }),
@@ -92,7 +81,7 @@ const HASH_FUNCTIONS: Readonly<Record<string, HashFunction>> = {
   SHA256: withHmac(32, 64, sha256),
   SHA512: withHmac(64, 128, sha512),
   BLAKE2s: withHmac(32, 64, (bytes) => blake2s(bytes)),
-  BLAKE2b: withHmac(64, 128, (bytes) => blake2b(bytes)),
+  BLAKE2b: withHmac(64, 128, blake2b512),
 }
 
 /**

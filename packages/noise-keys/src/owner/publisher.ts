@@ -44,8 +44,8 @@ export interface Announcement {
 }
 
 /**
- * The owner's side of a transport identity in two calls: `announce()`, made at least once a day, publishes the first key
- * and does whatever is due after that; `revoke()` answers a stolen key. Not for two processes at once.
+ * The owner's side of a transport identity in two calls: `announce()`, made at least once a day, publishes the first
+ * key and does whatever is due after that; `revoke()` answers a stolen key. Not for two processes at once.
  */
 export class Publisher {
   readonly #options: PublisherOptions
@@ -70,8 +70,8 @@ export class Publisher {
   }
 
   /**
-   * Publishes the keys as they should be now: the first one, the next one ahead of its time, the change to it, the end of
-   * the old one. A call that failed is made again; what readers see never goes back.
+   * Publishes the keys as they should be now: the first one, the next one ahead of its time, the change to it, the end
+   * of the old one. A call that failed is made again; what readers see never goes back.
    *
    * @throws what the directory throws; {@link NoiseKeysError}.
    */

@@ -20,6 +20,10 @@ import type { Sodium } from './sodium.ts'
 
 const TAG_LENGTH = 16
 const PIECE = 128 * 1024
+/** Below this a native cipher of Node costs more to set up than the encryption itself takes in plain code. */
+const SMALL_MESSAGE_BYTES = 2048
+/** From here on the cipher of OpenSSL, which sets up slowly, overtakes that of libsodium. */
+const LARGE_MESSAGE_BYTES = 16 * 1024
 const load = createRequire(import.meta.url)
 
 let noble: Backend | undefined
@@ -51,6 +55,20 @@ function loadSodium(): Sodium | undefined {
   }
 }
 
+let hasBlake2b: boolean | undefined
+
+/** As {@link nodeHasChaCha}: not every runtime with this interface has the hash. */
+function nodeHasBlake2b(): boolean {
+  if (hasBlake2b !== undefined) return hasBlake2b
+  try {
+    hash('blake2b512', new Uint8Array(0), 'buffer')
+    hasBlake2b = true
+  } catch {
+    hasBlake2b = false
+  }
+  return hasBlake2b
+}
+
 let hasChaCha: boolean | undefined
 
 /** Runtimes on BoringSSL (Electron, Bun) have everything here but this cipher, and say so only when it is used. */
@@ -69,6 +87,7 @@ function nodeHasChaCha(): boolean {
 const node = {
   sha256: (bytes) => own(hash('sha256', bytes, 'buffer')),
   sha512: (bytes) => own(hash('sha512', bytes, 'buffer')),
+  blake2b512: (bytes) => (nodeHasBlake2b() ? own(hash('blake2b512', bytes, 'buffer')) : portable().blake2b512(bytes)),
   createSha256() {
     const running = createHash('sha256')
     return {
@@ -84,13 +103,14 @@ const node = {
   scrypt: (passphrase, salt, { N, r, p, length }) =>
     own(scryptSync(passphrase, salt, length, { N, r, p, maxmem: 128 * r * (N + p) + 4096 })),
   sealChaCha20Poly1305(key, nonce, plaintext, aad) {
-    if (!nodeHasChaCha()) return portable().sealChaCha20Poly1305(key, nonce, plaintext, aad)
+    if (plaintext.length <= SMALL_MESSAGE_BYTES || !nodeHasChaCha())
+      return portable().sealChaCha20Poly1305(key, nonce, plaintext, aad)
     const sealed = new Uint8Array(plaintext.length + TAG_LENGTH)
     nodeSeal('chacha20-poly1305', { key, nonce, aad }, plaintext, sealed)
     return sealed
   },
   openChaCha20Poly1305: (key, nonce, ciphertext, aad) =>
-    nodeHasChaCha()
+    ciphertext.length > SMALL_MESSAGE_BYTES && nodeHasChaCha()
       ? nodeOpen('chacha20-poly1305', { key, nonce, aad }, ciphertext)
       : portable().openChaCha20Poly1305(key, nonce, ciphertext, aad),
   sealAes256Gcm: (key, nonce, plaintext, { aad, out }) => nodeSeal('aes-256-gcm', { key, nonce, aad }, plaintext, out),
@@ -251,6 +271,11 @@ function sodiumHashes(sodium: Sodium): Partial<Backend> {
       sodium.crypto_generichash(digest, bytes)
       return digest
     },
+    blake2b512(bytes) {
+      const digest = new Uint8Array(64)
+      sodium.crypto_generichash(digest, bytes)
+      return digest
+    },
     createBlake2b256() {
       const state = new Uint8Array(sodium.crypto_generichash_STATEBYTES)
       sodium.crypto_generichash_init(state, null, 32)
@@ -270,7 +295,24 @@ function sodiumHashes(sodium: Sodium): Partial<Backend> {
 }
 
 function sodiumCiphers(sodium: Sodium): Partial<Backend> {
+  const isForNode = (length: number): boolean => length > LARGE_MESSAGE_BYTES && nodeHasChaCha()
   return {
+    sealChaCha20Poly1305(key, nonce, plaintext, aad) {
+      if (isForNode(plaintext.length)) return node.sealChaCha20Poly1305(key, nonce, plaintext, aad)
+      const sealed = new Uint8Array(plaintext.length + TAG_LENGTH)
+      sodium.crypto_aead_chacha20poly1305_ietf_encrypt(sealed, plaintext, aad, null, nonce, key)
+      return sealed
+    },
+    openChaCha20Poly1305(key, nonce, ciphertext, aad) {
+      if (isForNode(ciphertext.length)) return node.openChaCha20Poly1305(key, nonce, ciphertext, aad)
+      const plaintext = new Uint8Array(ciphertext.length - TAG_LENGTH)
+      try {
+        sodium.crypto_aead_chacha20poly1305_ietf_decrypt(plaintext, null, ciphertext, aad, nonce, key)
+        return plaintext
+      } catch {
+        return undefined
+      }
+    },
     sealXChaCha20Poly1305(key, nonce, plaintext, { aad, out }) {
       sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(out, plaintext, aad, null, nonce, key)
     },
@@ -298,6 +340,7 @@ export const {
   sha256,
   sha512,
   blake2b256,
+  blake2b512,
   blake3,
   createSha256,
   createBlake2b256,

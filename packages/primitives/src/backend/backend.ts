@@ -33,6 +33,7 @@ export interface Backend {
   sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer>
   sha512(bytes: Uint8Array): Uint8Array<ArrayBuffer>
   blake2b256(bytes: Uint8Array): Uint8Array<ArrayBuffer>
+  blake2b512(bytes: Uint8Array): Uint8Array<ArrayBuffer>
   blake3(bytes: Uint8Array): Uint8Array<ArrayBuffer>
   createSha256(): RunningHash
   createBlake2b256(): RunningHash

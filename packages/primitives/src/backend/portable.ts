@@ -54,6 +54,8 @@ export const sha512: Backend['sha512'] = (bytes) => own(nobleSha512(bytes))
 
 export const blake2b256: Backend['blake2b256'] = (bytes) => own(blake2b(bytes, { dkLen: 32 }))
 
+export const blake2b512: Backend['blake2b512'] = (bytes) => own(blake2b(bytes, { dkLen: 64 }))
+
 export const blake3: Backend['blake3'] = (bytes) => own(nobleBlake3(bytes))
 
 export const createSha256: Backend['createSha256'] = () => running(nobleSha256.create())

@@ -5,6 +5,22 @@ export interface Sodium {
   crypto_generichash_init(state: Uint8Array, key: null, outputLength: number): void
   crypto_generichash_update(state: Uint8Array, input: Uint8Array): void
   crypto_generichash_final(state: Uint8Array, output: Uint8Array): void
+  crypto_aead_chacha20poly1305_ietf_encrypt(
+    ciphertext: Uint8Array,
+    plaintext: Uint8Array,
+    aad: Uint8Array | null,
+    secretNonce: null,
+    nonce: Uint8Array,
+    key: Uint8Array,
+  ): number
+  crypto_aead_chacha20poly1305_ietf_decrypt(
+    plaintext: Uint8Array,
+    secretNonce: null,
+    ciphertext: Uint8Array,
+    aad: Uint8Array | null,
+    nonce: Uint8Array,
+    key: Uint8Array,
+  ): number
   crypto_aead_xchacha20poly1305_ietf_encrypt(
     ciphertext: Uint8Array,
     plaintext: Uint8Array,
