@@ -9,7 +9,7 @@ import { pendingRotations } from '@keyturn/publisher/rotation'
 import { stateJson } from './json.ts'
 
 export interface AliasOption {
-  readonly alias?: string
+  readonly alias?: string | undefined
 }
 
 /** Registers `keyturn id show`. */

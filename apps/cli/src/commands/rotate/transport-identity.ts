@@ -10,8 +10,8 @@ import type { SealOptions } from '../roles/seal.ts'
 import { runRotation } from './run-rotation.ts'
 
 interface TransportIdentityFlags extends SealOptions {
-  readonly revoke?: boolean
-  readonly rolesDays?: string
+  readonly revoke?: boolean | undefined
+  readonly rolesDays?: string | undefined
 }
 
 /** Registers `keyturn rotate transport-identity`. */

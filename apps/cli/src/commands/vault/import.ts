@@ -15,7 +15,7 @@ import { withSeedFile } from '../noise/seed.ts'
 interface ImportFlags extends PlaceFlags {
   readonly profile: string
   readonly masterFile: string
-  readonly list?: string
+  readonly list?: string | undefined
 }
 
 const PROFILES: readonly LegacyProfile[] = ['hv-1.0', 'hv-1.1.0', 'hv-1.1.2']
