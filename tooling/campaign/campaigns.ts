@@ -68,6 +68,14 @@ const targeted: readonly Campaign[] = [
     env: ({ seed, size }) => ({ KEL_MODEL_RUNS: String(size), KEYTURN_CAMPAIGN_SEED: String(seed) }),
   },
   {
+    name: 'key event logs: random logs of signify-ts and of ours, verified by the other',
+    folder: 'packages/kel',
+    unit: 'logs each way',
+    firstSize: 500,
+    command: () => vitest('test/signify.test.ts'),
+    env: ({ seed, size }) => ({ KEL_SIGNIFY_RUNS: String(size), KEYTURN_CAMPAIGN_SEED: String(seed) }),
+  },
+  {
     name: 'key event logs: two processes append in git',
     folder: 'packages/kel',
     unit: 'rounds',

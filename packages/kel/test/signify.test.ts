@@ -136,6 +136,58 @@ function verifyLogState(prefix: string, said: string, event: ReturnType<typeof b
   return { ...event, prefix, said, sn: 0, type: 'icp', lastEstablishment: { sn: 0, said }, delegator: undefined }
 }
 
+/** How many random logs each way; a campaign makes more. */
+const RUNS = Number(process.env['KEL_SIGNIFY_RUNS'] ?? 60)
+
+/** A log of our making by a plan; every other one has weights. */
+async function ourLog({ keyCount, steps, witnessCount }: Plan): Promise<SignedEvent[]> {
+  const isWeighted = witnessCount % 2 === 1 && keyCount > 1
+  const needed = isWeighted ? Array.from({ length: keyCount }, () => '1/2') : threshold(keyCount)
+  const keysOf = (g: number): Uint8Array[] => generation(g, keyCount).map(key)
+  const signerOf = (g: number): ReturnType<typeof signer> => signer(...generation(g, keyCount))
+  const plan = (g: number) => ({
+    keys: keysOf(g),
+    threshold: needed,
+    nextKeys: keysOf(g + 1),
+    nextThreshold: needed,
+  })
+  let at = 0
+  const events = [await incept(plan(at), signerOf(at))]
+  for (const step of steps) {
+    const { state } = events.at(-1) as SignedEvent
+    if (step === 'rot') at += 1
+    events.push(
+      step === 'ixn'
+        ? await interact(state, [{ d: state.said }], signerOf(at))
+        : await rotate(state, plan(at), signerOf(at)),
+    )
+  }
+  return events
+}
+
+/** Whether we accept a log of ours, and signify finds the same in each of its events. */
+function theyAgree(events: readonly SignedEvent[]): void {
+  verifyLog(concatBytes(...events.map(({ message }) => message)))
+  for (const { event, message, state } of events) {
+    const sad = JSON.parse(utf8Decode(event)) as Record<string, unknown>
+    const saider = new signify.Saider({ qb64: sad['d'] as string })
+    if (sad['t'] !== 'icp') expect(saider.verify(sad, false, false, undefined, 'd')).toBe(true)
+    expect(new signify.Serder(sad).raw).toBe(utf8Decode(event))
+    const attached = utf8Decode(message.subarray(event.length))
+    let at = 4
+    while (at < attached.length) {
+      const { signature, end } = readIndexedSignature(attached, at)
+      const siger = new signify.Siger({ qb64: attached.slice(at, end) })
+      expect({ index: siger.index, raw: new Uint8Array(siger.raw) }).toEqual({
+        index: signature.index,
+        raw: signature.signature,
+      })
+      expect(new signify.Verfer({ qb64: state.keys[signature.index] ?? '' }).verify(siger.raw, event)).toBe(true)
+      at = end
+    }
+  }
+}
+
 describe('signify-ts', () => {
   it('verifyLog() accepts logs of its making, with random keys, thresholds and witnesses', () => {
     fc.assert(
@@ -143,7 +195,7 @@ describe('signify-ts', () => {
         const log = verifyLog(bytes(theirLog(plan).join('')))
         expect(log.events).toHaveLength(plan.steps.length + 1)
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS },
     )
   })
 
@@ -180,25 +232,16 @@ describe('signify-ts', () => {
         signer(3, 8),
       ),
     )
-    verifyLog(concatBytes(...events.map(({ message }) => message)))
-    for (const { event, message, state } of events) {
-      const sad = JSON.parse(utf8Decode(event)) as Record<string, unknown>
-      const saider = new signify.Saider({ qb64: sad['d'] as string })
-      if (sad['t'] !== 'icp') expect(saider.verify(sad, false, false, undefined, 'd')).toBe(true)
-      expect(new signify.Serder(sad).raw).toBe(utf8Decode(event))
-      const attached = utf8Decode(message.subarray(event.length))
-      let at = 4
-      while (at < attached.length) {
-        const { signature, end } = readIndexedSignature(attached, at)
-        const siger = new signify.Siger({ qb64: attached.slice(at, end) })
-        expect({ index: siger.index, raw: new Uint8Array(siger.raw) }).toEqual({
-          index: signature.index,
-          raw: signature.signature,
-        })
-        expect(new signify.Verfer({ qb64: state.keys[signature.index] ?? '' }).verify(siger.raw, event)).toBe(true)
-        at = end
-      }
-    }
+    theyAgree(events)
+  })
+
+  it('agrees on random logs of ours: every SAID, every body, every signature', async () => {
+    await fc.assert(
+      fc.asyncProperty(plans, async (plan) => {
+        theyAgree(await ourLog(plan))
+      }),
+      { numRuns: RUNS },
+    )
   })
 
   it('spells indexed signatures as we do', () => {

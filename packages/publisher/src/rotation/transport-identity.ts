@@ -65,7 +65,7 @@ export async function setTransportAside(home: HomeSession): Promise<void> {
   if (await pathExists(aside)) return
   await rename(transport, aside)
   await mkdir(transport, { mode: 0o700 })
-  const floors = 'floors.json'
-  if (await pathExists(join(aside, floors))) await copyFile(join(aside, floors), join(transport, floors))
+  for (const kept of ['floors.json', 'contacts.json'])
+    if (await pathExists(join(aside, kept))) await copyFile(join(aside, kept), join(transport, kept))
   await syncFolder(home.paths.folder)
 }

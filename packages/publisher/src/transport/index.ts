@@ -1,3 +1,4 @@
+export { contactName, isWebAddress, notifyContacts, readContacts, writeContacts } from './contacts.ts'
 export { readNoted, writeNoted } from './hand-over.ts'
 export { transportPolicy } from './policy.ts'
 export {
@@ -10,3 +11,4 @@ export {
   writableDirectoriesOf,
 } from './transport-home.ts'
 export type { TransportHome } from './transport-home.ts'
+export type { Contact, Notified } from './contacts.ts'

@@ -1,10 +1,10 @@
-import { wipe } from '@keyturn/primitives'
+import { printable, wipe } from '@keyturn/primitives'
 import { deriveX25519Static, nextDeviceId, transportPublicKey } from '@keyturn/noise-keys/owner'
 import type { NewKey, TransportMetadata } from '@keyturn/noise-keys/owner'
 import { refuseFrozen } from '@keyturn/publisher/identity'
 import { abandonTransport, metadataAfter, transportRotation, transportRotationSteps } from '@keyturn/publisher/rotation'
 import type { RotationRecord, TransportChange, TransportOrder, TransportState } from '@keyturn/publisher/rotation'
-import { openTransport } from '@keyturn/publisher/transport'
+import { notifyContacts, openTransport, readContacts } from '@keyturn/publisher/transport'
 import type { TransportHome } from '@keyturn/publisher/transport'
 import type { Command } from 'commander'
 import type { CommandResult, Context } from '../../command.ts'
@@ -119,7 +119,7 @@ function planFinish(
       data: { dry_run: true, would: terms?.did, pending: true },
       text: `would finish what was interrupted: ${terms?.did ?? ''}`,
     }),
-    report,
+    report: (outcome) => report(host, home, outcome),
   }
 }
 
@@ -148,13 +148,22 @@ function planChange(
             data: { dry_run: true, would: first, pending: true },
             text: `would finish what was interrupted: ${first}`,
           },
-    report,
+    report: (outcome) => report(host, home, outcome),
   }
 }
 
-function report({ state, resumed }: RotationOutcome<TransportState>): CommandResult {
+async function report(
+  host: Context,
+  home: TransportHome,
+  { state, resumed }: RotationOutcome<TransportState>,
+): Promise<CommandResult> {
   const after = metadataAfter(state)
   const did = state.terms?.did ?? ''
+  const order = state.terms?.order ?? 'turn'
+  const contacts = await readContacts(home.paths)
+  const notified = await notifyContacts(host, contacts, { metadata: after, did, order })
+  for (const { contact, problem } of notified)
+    if (problem !== undefined) host.out.warn(`${printable(contact, 200)} was not notified: ${problem}`)
   return {
     data: {
       identity: after.identity,
@@ -164,6 +173,10 @@ function report({ state, resumed }: RotationOutcome<TransportState>): CommandRes
       not_handed_to: listOf(state.notHandedTo),
       list: after.list?.seq,
       keys: keysData(after),
+      notified:
+        contacts.length === 0
+          ? undefined
+          : notified.map(({ contact, problem }) => ({ contact, problem: problem ?? null })),
       resumed,
     },
     text: `${resumed ? 'finished what was interrupted: ' : ''}${did}\n\n${keysText(after)}`,

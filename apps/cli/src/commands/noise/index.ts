@@ -4,6 +4,7 @@ import { registerNoiseAudit } from './audit.ts'
 import { registerNoiseInterval } from './interval.ts'
 import { registerNoiseLookup } from './lookup.ts'
 import { registerNoiseServers } from './servers.ts'
+import { registerNoiseContacts } from './contacts.ts'
 import { registerNoiseDerive } from './derive.ts'
 import { registerNoisePlan } from './plan.ts'
 import { registerNoiseStatus } from './status.ts'
@@ -22,6 +23,7 @@ export function registerNoise(program: Command, cli: Cli): void {
   registerNoiseRotate(noise, cli)
   registerNoiseRevoke(noise, cli)
   registerNoiseServers(noise, cli)
+  registerNoiseContacts(noise, cli)
   registerNoiseLookup(noise, cli)
   registerNoiseStatus(noise, cli)
   registerNoisePlan(noise, cli)
