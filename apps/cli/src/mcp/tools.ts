@@ -110,7 +110,8 @@ const NEVER = new Set(['demo', 'serve', 'mcp', 'completion', 'launch'])
  * Where secrets are read and where they go is said when the server starts, never by a client: an agent that is talked
  * into it would send a token, or any file of one line, to any address.
  */
-const SECRET_FLAG = /^(server|webhook|exec|arg|token-file|insecure-http|(.*-)?passphrase-(file|fd)|(access-)?code-file)$/
+const SECRET_FLAG =
+  /^(server|webhook|exec|arg|token-file|insecure-http|(.*-)?passphrase-(file|fd)|(access-)?code-file)$/
 /** Flags of reading commands that write a file or show a secret. */
 const WRITING_FLAGS = new Set(['ics', 'output', 'show-secret'])
 

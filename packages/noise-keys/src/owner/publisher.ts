@@ -12,7 +12,7 @@ import { planRotation } from './planner.ts'
 import type { PlanAction } from './planner.ts'
 import type { RotationPolicy } from './policy.ts'
 import { afterPublication, draftPublication, publish, signPublication } from './publication.ts'
-import { activeKey, addKey, cutOver, nextDeviceId, nextKey, retire, revoke } from './turn.ts'
+import { activeKey, addKey, cutOver, nextDeviceId, nextKey, retire, revoke } from './key-states.ts'
 
 /** What a {@link Publisher} works with. */
 export interface PublisherOptions {
