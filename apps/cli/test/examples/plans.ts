@@ -51,6 +51,17 @@ const sealedWinter = `${winter} && keyturn release schedule 1.5.0 --at ${tomorro
 
 const aProject = 'echo \'{"schema":1,"source":"source"}\' > keyturn.json'
 
+/** A record as HexVault wrote it, and a list that names it. */
+const sealLegacy = fileURLToPath(new URL('../../../../packages/vault-kdf/src/testing/seal-legacy.ts', import.meta.url))
+const oldRecord = (profile: string): string =>
+  `head -c 32 /dev/zero | tr '\\0' '\\7' > master.key; node --input-type=module -e "
+    const { sealLegacyForTest } = await import('${sealLegacy}')
+    const place = { partition: 'default', cell: 'ci', layer: 0, context: {} }
+    const keys = { master: new Uint8Array(32).fill(7), random: (n) => new Uint8Array(n) }
+    const { writeFileSync } = await import('node:fs')
+    writeFileSync('old.bin', sealLegacyForTest('${profile}', place, new Uint8Array(5), keys))
+    writeFileSync('records.json', JSON.stringify([{ cell: 'ci', name: 'old', file: 'old.bin' }]))"`
+
 /** Plans by example; those not named run in the world as they stand. */
 export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn release monitor --webhook https://chat.example.org/hook': { exit: 2 },
@@ -110,6 +121,22 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
     before: 'mv home/next-identity.keystore media/usb/next.keystore; (umask 077; echo new > new.txt)',
     instead: { '--next-key ': '--next-key --new-passphrase-file new.txt ' },
   },
+  'keyturn passphrase --alias laptop': {
+    before: `${laptop}; (umask 077; echo new > new.txt)`,
+    instead: { 'passphrase --alias': 'passphrase --new-passphrase-file new.txt --alias' },
+  },
+  'keyturn unlock': { instead: { unlock: 'unlock && keyturn lock' } },
+  'keyturn unlock --for 1h': { instead: { '1h': '1h && keyturn lock' } },
+  'keyturn id init --alias laptop --store git --repo ~/identity': { before: 'git init -q ~/identity', needs: 'git' },
+  'keyturn id export --git ~/identity --bundle identity.bundle': { before: 'git init -q ~/identity', needs: 'git' },
+  'keyturn id import --git ~/.auths': {
+    before: 'git init -q ~/.auths && keyturn id export --git ~/.auths --layout auths',
+    needs: 'git',
+  },
+  'keyturn vault import ci deploy-token old.bin --profile hv-1.1.2 --master-file master.key': {
+    before: `keyturn vault remove ci deploy-token --yes; ${oldRecord('hv-1.1.2')}`,
+  },
+  'keyturn vault import --list records.json --profile hv-1.0 --master-file master.key': { before: oldRecord('hv-1.0') },
   'keyturn vault init': { before: 'rm -r home/vault' },
   'keyturn vault audit checkpoint --output /media/stick/checkpoint.json': { before: 'rm media/stick/checkpoint.json' },
   'keyturn vault retire 1': { before: 'keyturn vault rotate --yes; keyturn vault sweep' },

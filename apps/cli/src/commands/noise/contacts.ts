@@ -27,7 +27,7 @@ export function registerNoiseContacts(noise: Command, cli: Cli): void {
   cli.define<ContactsOptions>(contacts, {
     example: [
       'keyturn noise contacts --webhook https://chat.example.org/hooks/keys',
-      'keyturn noise contacts --exec /usr/local/bin/tell-peers --arg --quiet',
+      'keyturn noise contacts --exec /usr/local/bin/tell-peers --arg all',
     ],
     dryRun: true,
     run: runContacts,
