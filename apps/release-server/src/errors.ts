@@ -37,6 +37,7 @@ const STATUS_OF_CODE: Readonly<Partial<Record<string, number>>> = {
   UP_GONE: 410,
   UP_UNKNOWN: 404,
   UP_DISK_FULL: 507,
+  UP_QUOTA: 413,
   BLOB_NAME: 404,
   BLOB_UNKNOWN: 404,
   MAN_KEY_RETIRED: 422,

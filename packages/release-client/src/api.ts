@@ -289,6 +289,8 @@ export interface TokenView {
   readonly expires_at: string
   readonly last_used_at: string | null
   readonly revoked_at: string | null
+  /** Bytes of new blobs that it may upload in all; absent: any number. */
+  readonly upload_quota?: number | undefined
 }
 
 /** What creates a token. */
@@ -299,6 +301,8 @@ export interface NewToken {
   readonly channels?: readonly string[] | undefined
   /** Days until it expires, 1 to 400; default 90. */
   readonly days?: number | undefined
+  /** Bytes of new blobs that it may upload in all; default: any number. */
+  readonly upload_quota?: number | undefined
 }
 
 /** One entry of the audit log; `hash` covers the entry and the hash before it. */

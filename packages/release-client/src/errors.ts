@@ -173,6 +173,11 @@ export const serverErrors = {
     meaning: 'The storage of the server is full; reading still works.',
     remedy: 'Free space or collect garbage on the server, then upload again.',
   },
+  UP_QUOTA: {
+    kind: 'policy',
+    meaning: 'The access token may not upload that many bytes.',
+    remedy: 'Ask the administrator of the server for a token with a larger quota.',
+  },
   PUB_MISSING_BLOBS: {
     kind: 'policy',
     meaning: 'A manifest names blobs that the server does not have; the channel is unchanged.',

@@ -9,6 +9,8 @@ export interface Actor {
   readonly products: readonly string[]
   /** Channels the actor is limited to; empty: all. */
   readonly channels: readonly string[]
+  /** Bytes of new blobs that the actor may upload in all; undefined: any number. */
+  readonly uploadQuota?: number | undefined
 }
 
 /** Whether an actor has a scope. */

@@ -6,7 +6,7 @@ import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { collection } from '../storage/collection.ts'
-import { listOf, mapOf, numeric, object, oneOf, optional, preset, text } from '../storage/shape.ts'
+import { listOf, mapOf, numeric, object, oneOf, optional, preset, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
 import type { Actor } from './actor.ts'
 import type { Caller } from './caller.ts'
@@ -37,6 +37,7 @@ const sessions = collection(
       scopes: listOf(oneOf<Scope>(...scopes)),
       products: listOf(text),
       channels: listOf(text),
+      uploadQuota: optional(whole),
     }),
     started_ms: preset(numeric, 0),
     expires_ms: numeric,

@@ -7,7 +7,7 @@ import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import { ServerError } from '../errors.ts'
 import { collection } from '../storage/collection.ts'
 import type { MetadataStore } from '../storage/metadata-store.ts'
-import { listOf, nullable, object, oneOf, text } from '../storage/shape.ts'
+import { listOf, nullable, object, oneOf, optional, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
 import type { Actor } from './actor.ts'
 import type { Caller } from './caller.ts'
@@ -37,6 +37,7 @@ const tokens = collection(
     last_used_at: nullable(text),
     revoked_at: nullable(text),
     secret_sha256: text,
+    upload_quota: optional(whole),
   }),
 )
 
@@ -52,6 +53,9 @@ function checkNewToken(token: NewToken): void {
   if (!Number.isInteger(days) || days < 1 || days > MAX_TOKEN_DAYS) {
     throw new ServerError('SRV_REQUEST', `Cannot create a token for ${days} days: expected 1 to ${MAX_TOKEN_DAYS}`)
   }
+  const { upload_quota: quota } = token
+  if (quota !== undefined && (!Number.isSafeInteger(quota) || quota < 0))
+    throw new ServerError('SRV_REQUEST', 'Cannot create a token: its upload quota has to be a number of bytes')
   if (token.scopes.length === 0) throw new ServerError('SRV_REQUEST', 'Cannot create a token without a scope')
   const unknown = token.scopes.find((scope) => !scopes.includes(scope))
   if (unknown !== undefined) {
@@ -88,6 +92,7 @@ export async function createToken(
     last_used_at: null,
     revoked_at: null,
     secret_sha256: sha256Hex(utf8Encode(secret)),
+    upload_quota: token.upload_quota,
   }
   await metadata.transaction([AUDIT_LOCK], async (records) => {
     await tokens.put(records, { key: id, value: stored })
@@ -150,7 +155,13 @@ export class TokenChecker {
       throw new ServerError('SRV_AUTH', 'The token is missing, unknown, expired or revoked')
     await this.#noteUse(id, stored, now)
     return {
-      actor: { name: `token:${id}`, scopes: stored.scopes, products: stored.products, channels: stored.channels },
+      actor: {
+        name: `token:${id}`,
+        scopes: stored.scopes,
+        products: stored.products,
+        channels: stored.channels,
+        uploadQuota: stored.upload_quota,
+      },
       expiresMs: Date.parse(stored.expires_at),
     }
   }

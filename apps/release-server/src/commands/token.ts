@@ -74,9 +74,17 @@ function addCreate(token: Command): void {
     .option('--product <slugs>', 'limit to these products', list, [])
     .option('--channel <names>', 'limit to these channels', list, [])
     .option('--days <number>', 'days until it expires, 1 to 400', '90')
+    .option('--upload-quota <bytes>', 'bytes of new blobs that it may upload in all (default: any number)', Number)
     .action(
       async (
-        options: { name: string; scope: string[]; product: string[]; channel: string[]; days: string },
+        options: {
+          name: string
+          scope: string[]
+          product: string[]
+          channel: string[]
+          days: string
+          uploadQuota?: number | undefined
+        },
         command: Command,
       ) => {
         await onServer(command, 'create', async (server) => {
@@ -86,6 +94,7 @@ function addCreate(token: Command): void {
             products: options.product,
             channels: options.channel,
             days: Number(options.days),
+            upload_quota: options.uploadQuota,
           })
           printAnswer(command, created, created.secret)
         })

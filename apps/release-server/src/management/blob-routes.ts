@@ -15,6 +15,7 @@ import { isBlobName } from '../storage/blob-store.ts'
 import type { ByteStream } from '../storage/blob-store.ts'
 import { bodyStream, announcedLength } from '../http/body-stream.ts'
 import { objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
+import { chargeUpload } from './upload-quota.ts'
 
 /** Routes of blobs: which are missing, put, assemble, look up. */
 export function blobRoutes(app: FastifyInstance, context: ServerContext): void {
@@ -49,6 +50,7 @@ export function blobRoutes(app: FastifyInstance, context: ServerContext): void {
       const { sha } = request.params
       if (!isBlobName(sha)) throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
       const size = announcedLength(request, MAX_PUT_BYTES)
+      await chargeUpload(context, request, { sha256: sha, size })
       const stored = await storeBlob(context, sha, bodyStream(request, size), { size })
       return sendJson(reply.header('location', `/files/${sha.slice(0, 2)}/${sha}`), stored.created ? 201 : 200, {
         sha256: sha,
@@ -99,6 +101,7 @@ function assembleRoute(app: FastifyInstance, context: ServerContext): void {
     },
     async (request, reply) => {
       const { sha } = request.params
+      await chargeUpload(context, request, { sha256: sha, size: request.body.size })
       const stored = await assembleBlob(context, {
         sha256: sha,
         size: request.body.size,

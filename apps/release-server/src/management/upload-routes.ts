@@ -11,6 +11,7 @@ import { continueUpload, endUpload, getUpload, startUpload } from '../uploads/up
 import type { Upload } from '../uploads/uploads.ts'
 import { bodyStream, announcedLength } from '../http/body-stream.ts'
 import { actorOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
+import { chargeUpload } from './upload-quota.ts'
 
 const TUS_VERSION = '1.0.0'
 /** What all calls of uploads share. */
@@ -107,12 +108,9 @@ function uploadStartRoutes(app: FastifyInstance, context: ServerContext): void {
     async (request, reply) => {
       checkVersion(request)
       const size = wholeNumber(request.headers['upload-length'], 'Upload-Length', MAX_BLOB_BYTES)
-      const upload = await startUpload(
-        context,
-        announcedHash(request.headers['upload-metadata']),
-        size,
-        actorOf(request).name,
-      )
+      const sha256 = announcedHash(request.headers['upload-metadata'])
+      await chargeUpload(context, request, { sha256, size })
+      const upload = await startUpload(context, sha256, size, actorOf(request).name)
       return answer(reply.header('location', `/v1/uploads/${upload.id}`), 201, upload)
     },
   )
@@ -172,6 +170,7 @@ function presignRoute(app: FastifyInstance, context: ServerContext): void {
       const { blobs } = context
       if (blobs.presign === undefined)
         throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
+      await chargeUpload(context, request, { sha256: request.params.sha, size: request.body.size })
       const { uploadId, partBytes, urls, expiresAt } = await blobs.presign(request.params.sha, request.body.size)
       return sendJson(reply, 200, { upload_id: uploadId, part_bytes: partBytes, urls, expires_at: expiresAt })
     },
