@@ -37,8 +37,40 @@ function controls(view, path) {
   move.addEventListener('click', () => act('Rollout of ' + view.channel + ' to ' + slider.value + ' %', () => call('PATCH', path + '/rollout', { percent: Number(slider.value) })))
   const paused = view.rollout !== null && view.rollout.paused
   const halt = el('button', { type: 'button', className: paused ? '' : 'danger', textContent: paused ? 'Resume' : 'Halt', disabled: slider.disabled })
-  halt.addEventListener('click', () => act((paused ? 'Resume ' : 'Halt ') + view.channel, () => paused ? call('PATCH', path + '/rollout', { paused: false }) : call('POST', path + ':halt', { reason: 'from the dashboard' })))
+  halt.addEventListener('click', () => paused ? act('Resume ' + view.channel, () => call('PATCH', path + '/rollout', { paused: false })) : confirmHalt(view, path, halt))
   return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output, move, halt)
+}
+
+/** One question, with the name of the release: a phone in the dark presses the wrong button easily. */
+function confirmHalt(view, path, halt) {
+  const yes = el('button', { type: 'button', className: 'danger', textContent: 'Halt release ' + view.manifest.version })
+  const no = el('button', { type: 'button', textContent: 'Cancel' })
+  const asked = el('span', { className: 'controls', role: 'group', ariaLabel: 'Halt ' + view.channel + '?' }, yes, no)
+  yes.addEventListener('click', () => act('Halt ' + view.channel, () => call('POST', path + ':halt', { reason: 'from the dashboard' })))
+  no.addEventListener('click', () => { asked.replaceWith(halt); halt.focus() })
+  halt.replaceWith(asked)
+  no.focus()
+}
+
+/** What needs a key is done on the publisher's machine: the exact commands, to be copied. */
+function commands({ channel, fallback, before }) {
+  const earlier = fallback || before
+  const on = ' --channel ' + channel
+  const lines = [
+    ['Give it a new date', 'keyturn release renew' + on],
+    ['Promote it', 'keyturn release promote' + on + ' --to ' + (channel === 'stable' ? 'CHANNEL' : 'stable')],
+    ...(earlier ? [['Go back to ' + earlier.version, 'keyturn release rollback ' + earlier.version + on]] : []),
+    ['Withdraw it for good', 'keyturn release halt --withdraw' + on],
+  ]
+  return el('details', {}, el('summary', { textContent: 'Commands that need a key' }),
+    el('dl', {}, ...lines.flatMap(([what, line]) => [el('dt', { textContent: what }), el('dd', {}, el('code', { textContent: line }))])))
+}
+
+async function signerHint() {
+  const report = await call('GET', '/readyz').catch(() => null)
+  const check = report && report.checks.find(({ name }) => name === 'head-signer')
+  if (!check) return null
+  return el('p', { className: check.status === 'warn' ? 'warn' : 'hint', textContent: 'Head signer: ' + check.detail + (check.detail === 'connected' ? '; changes take effect at once' : '') })
 }
 
 function scheduled({ version, at }) {
@@ -57,13 +89,16 @@ function channelCard(view) {
     view.preload ? scheduled(view.preload) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
     view.wanted ? wish(view.wanted) : null,
-    view.fallback ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'To roll out a release in steps, publish it with a fallback.' }) : null)
+    view.fallback || view.before ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'This is the first release that everybody gets: there is none to go back to.' }) : null,
+    view.manifest ? commands(view) : null)
 }
 
 async function channels() {
   const focused = document.activeElement && document.activeElement.id
   const { items } = await call('GET', '/v1/products/' + product.slug + '/channels')
+  const signer = await signerHint()
   $('channels').replaceChildren(...items.map(channelCard))
+  if (signer) $('channels').append(signer)
   if (items.length === 0) $('channels').append(el('p', { className: 'hint', textContent: 'Nothing is published yet.' }))
   // Keeps the focus on the slider, although it was drawn again.
   if (focused && focused.startsWith('rollout-') && $(focused)) $(focused).focus()

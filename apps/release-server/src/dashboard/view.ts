@@ -45,7 +45,10 @@ export function table(node, caption, names, rows, nothing = 'Nothing yet') {
   const head = el('thead', {}, el('tr', {}, ...names.map((name) => el('th', { scope: 'col', textContent: name }))))
   const body = el('tbody', {}, ...rows.map((cells) => el('tr', {}, ...cells.map((cell, at) => {
     const content = cell instanceof Node ? cell : document.createTextNode(String(cell))
-    return at === 0 ? el('th', { scope: 'row' }, content) : el('td', {}, content)
+    const made = at === 0 ? el('th', { scope: 'row' }, content) : el('td', {}, content)
+    // On a phone the heads of the columns are gone, and each value shows its own.
+    made.dataset.name = names[at]
+    return made
   }))))
   if (rows.length === 0) body.append(el('tr', {}, el('td', { colSpan: names.length, className: 'hint', textContent: nothing })))
   node.replaceChildren(el('caption', { className: 'unseen', textContent: caption }), head, body)
