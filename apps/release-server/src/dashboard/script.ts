@@ -37,16 +37,19 @@ function controls(view, path) {
   move.addEventListener('click', () => act('Rollout of ' + view.channel + ' to ' + slider.value + ' %', () => call('PATCH', path + '/rollout', { percent: Number(slider.value) })))
   const paused = view.rollout !== null && view.rollout.paused
   const halt = el('button', { type: 'button', className: paused ? '' : 'danger', textContent: paused ? 'Resume' : 'Halt', disabled: slider.disabled })
-  halt.addEventListener('click', () => paused ? act('Resume ' + view.channel, () => call('PATCH', path + '/rollout', { paused: false })) : confirmHalt(view, path, halt))
+  const resume = () => act('Resume ' + view.channel, () => call('PATCH', path + '/rollout', { paused: false }))
+  halt.addEventListener('click', () => paused ? resume() : confirmHalt(view, path, halt))
   return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output, move, halt)
 }
 
 /** One question, with the name of the release: a phone in the dark presses the wrong button easily. */
 function confirmHalt(view, path, halt) {
-  const yes = el('button', { type: 'button', className: 'danger', textContent: 'Halt release ' + view.manifest.version })
+  const question = 'Halt release ' + view.manifest.version
+  const yes = el('button', { type: 'button', className: 'danger', textContent: question })
   const no = el('button', { type: 'button', textContent: 'Cancel' })
   const asked = el('span', { className: 'controls', role: 'group', ariaLabel: 'Halt ' + view.channel + '?' }, yes, no)
-  yes.addEventListener('click', () => act('Halt ' + view.channel, () => call('POST', path + ':halt', { reason: 'from the dashboard' })))
+  const halting = () => call('POST', path + ':halt', { reason: 'from the dashboard' })
+  yes.addEventListener('click', () => act('Halt ' + view.channel, halting))
   no.addEventListener('click', () => { asked.replaceWith(halt); halt.focus() })
   halt.replaceWith(asked)
   no.focus()
@@ -62,15 +65,18 @@ function commands({ channel, fallback, before }) {
     ...(earlier ? [['Go back to ' + earlier.version, 'keyturn release rollback ' + earlier.version + on]] : []),
     ['Withdraw it for good', 'keyturn release halt --withdraw' + on],
   ]
-  return el('details', {}, el('summary', { textContent: 'Commands that need a key' }),
-    el('dl', {}, ...lines.flatMap(([what, line]) => [el('dt', { textContent: what }), el('dd', {}, el('code', { textContent: line }))])))
+  const entry = ([what, line]) => [el('dt', { textContent: what }), el('dd', {}, el('code', { textContent: line }))]
+  const summary = el('summary', { textContent: 'Commands that need a key' })
+  return el('details', {}, summary, el('dl', {}, ...lines.flatMap(entry)))
 }
 
 async function signerHint() {
   const report = await call('GET', '/readyz').catch(() => null)
   const check = report && report.checks.find(({ name }) => name === 'head-signer')
   if (!check) return null
-  return el('p', { className: check.status === 'warn' ? 'warn' : 'hint', textContent: 'Head signer: ' + check.detail + (check.detail === 'connected' ? '; changes take effect at once' : '') })
+  const effect = check.detail === 'connected' ? '; changes take effect at once' : ''
+  const className = check.status === 'warn' ? 'warn' : 'hint'
+  return el('p', { className, textContent: 'Head signer: ' + check.detail + effect })
 }
 
 function scheduled({ version, at }) {

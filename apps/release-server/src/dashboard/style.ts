@@ -32,13 +32,18 @@ th[scope=row], time, .badge { white-space: nowrap; } td { overflow-wrap: break-w
 thead th { border-top: 0; color: var(--soft); font-size: .82rem; white-space: nowrap; } .scroll thead th { position: sticky; top: 0; background: var(--card); }
 .scroll { max-height: 24rem; overflow: auto; }
 #releases, #keys { min-width: 46rem; } #audit { min-width: 56rem; } #trust, #webhooks { min-width: 24rem; }
-@media (max-width: 40rem) { #board table { min-width: 0; } #board table, #board tbody, #board tr { display: block; } #board thead { display: none; }
+@media (max-width: 40rem) { #board table { min-width: 0; } #board thead { display: none; }
+  #board table, #board tbody, #board tr { display: block; }
   #board tr { padding: .4rem 0; border-top: 1px solid var(--line); } #board tr:first-child { border-top: 0; }
-  #board th[scope=row], #board td { display: grid; grid-template-columns: 8rem 1fr; gap: .6rem; padding: .05rem 0; border: 0; white-space: normal; overflow-wrap: anywhere; justify-items: start; }
-  #board th[scope=row]::before, #board td[data-name]::before { content: attr(data-name); color: var(--soft); font-weight: 400; } #board th[scope=row] { font-weight: 600; } #board td:not([data-name]) { display: block; } }
+  #board th[scope=row], #board td { display: grid; grid-template-columns: 8rem 1fr; gap: .6rem; padding: .05rem 0;
+    border: 0; white-space: normal; overflow-wrap: anywhere; justify-items: start; }
+  #board th[scope=row]::before, #board td[data-name]::before { content: attr(data-name); color: var(--soft);
+    font-weight: 400; }
+  #board th[scope=row] { font-weight: 600; } #board td:not([data-name]) { display: block; } }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; } dt { color: var(--soft); } dd { margin: 0; }
 code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: anywhere; }
-details dl { margin-top: .5rem; } summary { cursor: pointer; color: var(--soft); } @media (max-width: 30rem) { details dl { grid-template-columns: 1fr; gap: .1rem; } details dd { margin-bottom: .4rem; } }
+details dl { margin-top: .5rem; } summary { cursor: pointer; color: var(--soft); }
+@media (max-width: 30rem) { details dl { grid-template-columns: 1fr; gap: .1rem; } details dd { margin-bottom: .4rem; } }
 .controls { display: flex; flex-wrap: wrap; gap: .5rem .9rem; align-items: center; } output { min-width: 3.5em; font-variant-numeric: tabular-nums; }
 .badge { display: inline-block; padding: 0 .55em; border-radius: 1em; font-size: .82rem; font-weight: 600; background: var(--plain-back); }
 .badge.ok { color: var(--ok); background: var(--ok-back); } .badge.warn { color: var(--warn); background: var(--warn-back); } .badge.bad { color: var(--bad); background: var(--bad-back); }
