@@ -173,11 +173,9 @@ export async function readSettings(fs: FileSystem, layout: Layout): Promise<Sett
   }
 }
 
-/** Writes `settings.json`. */
+/** Writes `settings.json`; a member that is `undefined` is absent. */
 export async function writeSettings(fs: FileSystem, layout: Layout, settings: Settings): Promise<void> {
-  await writeSmallFile(
-    fs,
-    layout.settings,
-    new TextEncoder().encode(`${JSON.stringify(parseSettings(settings), null, 2)}\n`),
-  )
+  const set = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
+  const text = `${JSON.stringify(parseSettings(set), null, 2)}\n`
+  await writeSmallFile(fs, layout.settings, new TextEncoder().encode(text))
 }
