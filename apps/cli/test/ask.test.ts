@@ -22,3 +22,28 @@ it.each([
     expect((error as { hint: string }).hint).not.toContain(other)
   },
 )
+
+it.each(['', ' ', 'n', 'no', 'yess', 'of course'])(
+  'takes "%s" for a no: nothing is confirmed (CLI_DECLINED)',
+  async (answer) => {
+    const asked = new Ask({
+      passphraseFile: undefined,
+      passphraseFd: undefined,
+      yes: false,
+      signal: new AbortController().signal,
+    })
+    asked.line = () => Promise.resolve(answer)
+    await expect(asked.confirm('Ship it?')).rejects.toMatchObject({ code: 'CLI_DECLINED' })
+  },
+)
+
+it.each(['y', 'yes', ' YES '])('takes "%s" for a yes', async (answer) => {
+  const asked = new Ask({
+    passphraseFile: undefined,
+    passphraseFd: undefined,
+    yes: false,
+    signal: new AbortController().signal,
+  })
+  asked.line = () => Promise.resolve(answer)
+  await asked.confirm('Ship it?')
+})
