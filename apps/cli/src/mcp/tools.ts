@@ -100,7 +100,7 @@ const LOCAL = new Set([
 ])
 const LOCAL_NOUNS = ['pack ', 'vault ']
 /** Names of values that are whole numbers, and flags that take one of these or a word. */
-const NUMBERS = new Set(['<n>', '<days>', '<bytes>', '<sequence>'])
+const NUMBERS = new Set(['<n>', '<days>', '<hours>', '<bytes>', '<sequence>'])
 const NUMBER_OR_WORD = new Set(['--interval', '--blobs'])
 /** Positional arguments that are whole numbers, by command. */
 const NUMBER_ARGUMENTS = new Set(['vault retire version'])
