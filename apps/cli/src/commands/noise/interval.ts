@@ -8,7 +8,7 @@ import { wholeNumber } from '../../flags/values.ts'
 /** Registers `keyturn noise interval`. */
 export function registerNoiseInterval(noise: Command, cli: Cli): void {
   const interval = noise
-    .command('interval [days]')
+    .command('interval [every]')
     .description(`set the days between rotations, or one of ${Object.keys(INTERVAL_PRESETS).join(', ')}; shows them`)
   cli.define(interval, {
     example: ['keyturn noise interval', 'keyturn noise interval monthly', 'keyturn noise interval 45'],
