@@ -43,7 +43,7 @@ async function oneScript(input: string, plugins: readonly Plugin[] = []): Promis
 function selfContained(hashWorker: string, version: string): Plugin {
   return {
     name: 'self-contained',
-    transform(code, id) {
+    async transform(code, id) {
       if (id.endsWith('/backend/accelerated.js')) {
         const load = `const load = (name) => { if (name.startsWith('./portable')) return portable_; throw new Error(name) }`
         return `import * as portable_ from './portable.js'\n${replaced(code, id, /const load = createRequire\(import\.meta\.url\);?/, load)}`
@@ -55,6 +55,7 @@ function selfContained(hashWorker: string, version: string): Plugin {
           /createRequire\(import\.meta\.url\)\('[./]+package\.json'\)/,
           JSON.stringify({ version }),
         )
+      if (/\/dist\/errors\.js$/.test(id) && catalogue.test(code)) return await packedCatalogue(code, id)
       if (id.endsWith('/hash-pool.js')) {
         const source = `const source = ${JSON.stringify(hashWorker)};`
         const inline = replaced(code, id, /const source = new URL\([^;]*;/, source)
@@ -63,15 +64,29 @@ function selfContained(hashWorker: string, version: string): Plugin {
       if (id.endsWith('/page/load-page.js')) {
         const page = Object.fromEntries(pageScripts(code).map((name) => [name, smallScript(name)]))
         // Fourteen languages are mostly text: packed they are a third of it, and unpacked once, when a page is made.
-        const packed = deflateRawSync(JSON.stringify(page), { level: 9 }).toString('base64')
-        const unpack = `JSON.parse(inflateRawSync(Buffer.from(${JSON.stringify(packed)}, 'base64')))`
-        const lazy = `let scripts_\nasync function script(name) { return (scripts_ ??= ${unpack})[name] }`
+        const lazy = `let scripts_\nasync function script(name) { return (scripts_ ??= ${unpacking(page)})[name] }`
         const scripts = replaced(code, id, /async function script\(name\) \{[^]*?\n\}/, lazy)
         return `import { inflateRawSync } from 'node:zlib'\n${scripts}`
       }
       return undefined
     },
   }
+}
+
+/** Code that gives a value back which is stored packed. Needs `inflateRawSync`. */
+function unpacking(value: object): string {
+  const packed = deflateRawSync(JSON.stringify(value), { level: 9 }).toString('base64')
+  return `JSON.parse(inflateRawSync(Buffer.from(${JSON.stringify(packed)}, 'base64')))`
+}
+
+/** The table of the codes of a package. */
+const catalogue = /export const (\w+Errors) = \{\n[^]*?\n\};/
+
+/** Meanings and remedies of codes are text, and there are hundreds. */
+async function packedCatalogue(code: string, id: string): Promise<string> {
+  const name = catalogue.exec(code)?.[1] ?? ''
+  const values = ((await import(id)) as Record<string, object>)[name] ?? {}
+  return `import { inflateRawSync } from 'node:zlib'\n${replaced(code, id, catalogue, `export const ${name} = ${unpacking(values)};`)}`
 }
 
 function smallScript(name: string): string {

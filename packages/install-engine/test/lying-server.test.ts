@@ -74,7 +74,8 @@ async function copyOf(folder: string): Promise<string> {
 
 /** A length that promises too much is found out only when every byte is there and fits: then it does no harm. */
 const anyTransport = /^LA_(NETWORK|TIMEOUT|SIZE|HTTP_STATUS|RANGE|REDIRECT|ENCODING|HASH)$/
-const anyMetadata = /^(LA_(NETWORK|TIMEOUT|SIZE|HTTP_STATUS|REDIRECT|ENCODING)|MAN_[A-Z_]+|TRUST_[A-Z_]+|KEL_[A-Z_]+)$/
+const anyMetadata =
+  /^(LA_(ACCESS|NETWORK|TIMEOUT|SIZE|HTTP_STATUS|REDIRECT|ENCODING)|MAN_[A-Z_]+|TRUST_[A-Z_]+|KEL_[A-Z_]+)$/
 
 /** Lies that an honest reader gets over, because nothing in them is wrong. */
 const harmless = new Set([

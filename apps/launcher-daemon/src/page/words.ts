@@ -119,7 +119,7 @@ export const english = {
   hours: '{n} h',
   'error.refused': 'The offered version is not genuine and was refused. Your game is unchanged.',
   'error.policy': 'The offered version was refused. Your game is unchanged.',
-  'error.access': 'This channel needs a code from the publisher. Enter it in the settings, or use another channel.',
+  'error.access': 'This version needs a code from the publisher. Enter it in the settings, or choose another version.',
   'error.disk': 'There is not enough space on the disk. Your game is unchanged.',
   'error.busy': 'Another program is using the game’s files. Close it and try again.',
   'error.key': 'The game could not be unlocked on this computer.',
