@@ -30,7 +30,7 @@ const checks: readonly Check[] = [
   { name: 'supply-chain', command: ['node', 'tooling/checks/supply-chain.ts'] },
   { name: 'types', command: turbo('types', '--continue') },
   { name: 'tooling-types', command: ['tsc', '-p', 'tooling/tsconfig.json'] },
-  { name: 'unit', command: turbo('test', '--concurrency=1', '--continue') },
+  { name: 'unit', command: turbo('test', '--concurrency=2', '--continue') },
   { name: 'examples', command: ['node', 'tooling/checks/examples.ts'] },
   { name: 'packages', command: ['node', 'tooling/checks/packages.ts'] },
   { name: 'global-install', command: ['node', 'tooling/checks/global-install.ts'] },

@@ -102,7 +102,7 @@ describe('keyturn pack tree and release prepare', () => {
     await mkdir(world.path('full', 'x'), { recursive: true })
     expect(answer(await run('pack', 'tree', '--input', 'source', '--output', 'full'))).toEqual([2, 'CLI_EXISTS'])
     await writeFile(world.path('source', 'data', 'con.txt'), 'device name')
-    expect(answer(await run('pack', 'tree', '--input', 'source', '--output', 'tree'))).toEqual([4, 'M2P_PATH'])
+    expect(answer(await run('pack', 'tree', '--input', 'source', '--output', 'tree'))).toEqual([4, 'MAN_PATH'])
   })
 })
 
@@ -234,7 +234,7 @@ describe('keyturn', () => {
     expect([outcome.code, codeOf(outcome), outcome.stdout]).toEqual([
       2,
       'CLI_PATH_UNKNOWN',
-      expect.stringContaining('A folder is wanted'),
+      expect.stringContaining('Expected a folder'),
     ])
   })
 
@@ -265,9 +265,12 @@ describe('keyturn', () => {
 
   it('stops at Ctrl-C with exit 5 and leaves nothing half-written (row 268)', async () => {
     await world.source()
-    const outcome = await keyturn(['serve', '--port', '0', '--home', world.path('home'), '--json'], {
-      onSpawn: (child) => child.stdout?.once('data', () => child.kill('SIGINT')),
-    })
+    const outcome = await keyturn(
+      ['serve', '--port', '0', '--home', world.path('home'), '--no-head-signer', '--json'],
+      {
+        onSpawn: (child) => child.stdout?.once('data', () => child.kill('SIGINT')),
+      },
+    )
     expect(outcome.code).toBe(0)
     const stopped = await keyturn(
       [
