@@ -2,13 +2,11 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { cp, mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
 import type { Outcome } from './support/keyturn.ts'
 import { World } from './support/world.ts'
-
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+import { MAIN } from './support/program.ts'
 
 let world: World
 beforeEach(async () => {
@@ -139,7 +137,7 @@ describe('keyturn update and launch', () => {
     await world.release('two')
     for (const delayMs of [250, 400, 500, 650]) {
       await cp(world.path('game'), world.path('copy'), { recursive: true, force: true })
-      const child = spawn(process.execPath, [main, 'update', '--dir', 'copy', '--quiet'], {
+      const child = spawn(process.execPath, [MAIN, 'update', '--dir', 'copy', '--quiet'], {
         cwd: world.folder,
         stdio: 'ignore',
       })
@@ -177,7 +175,7 @@ describe('a full disk', () => {
     // No file of this process may grow beyond 16 KiB: the archive does not fit, the documents of a cycle do.
     const limited = spawn(
       'bash',
-      ['-c', `ulimit -f 16; exec "$0" --no-warnings "$@"`, process.execPath, main, 'update', '--dir', 'game', '--json'],
+      ['-c', `ulimit -f 16; exec "$0" --no-warnings "$@"`, process.execPath, MAIN, 'update', '--dir', 'game', '--json'],
       { cwd: world.folder, stdio: ['ignore', 'pipe', 'ignore'] },
     )
     let stdout = ''
@@ -205,7 +203,7 @@ describe('a full disk', () => {
         '-c',
         script,
         process.execPath,
-        main,
+        MAIN,
         'pack',
         'tree',
         '--input',

@@ -7,9 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Scope } from '@keyturn/release-client'
 import { parse } from 'yaml'
 import { World } from './support/world.ts'
+import { MAIN } from './support/program.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const pinned = /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/
 
 type Variables = Readonly<Record<string, string>>
@@ -81,7 +81,7 @@ class Runner {
       this.path('action', 'verify-provenance.mjs'),
       `import { appendFileSync } from 'node:fs'\nappendFileSync(${JSON.stringify(this.path('npm.log'))}, 'provenance of ' + process.argv[3] + '\\n')\n`,
     )
-    const keyturn = `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`
+    const keyturn = `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`
     await writeFile(this.path('keyturn'), keyturn, { mode: 0o755 })
     await writeFile(
       this.path('bin', 'npm'),

@@ -4,8 +4,8 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { World } from './support/world.ts'
+import { MAIN } from './support/program.ts'
 
-const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const GUIDES = fileURLToPath(new URL('../../../docs/guides/', import.meta.url))
 
 /** A small game, and a function that publishes it under a version. */

@@ -9,8 +9,8 @@ import { describeCommands } from '../src/describe-commands.ts'
 import { commandTools } from '../src/mcp/tools.ts'
 import type { ToolSchema } from '../src/mcp/tools.ts'
 import { World } from './support/world.ts'
+import { MAIN } from './support/program.ts'
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const commandFolder = fileURLToPath(new URL('../src/commands', import.meta.url))
 let world: World
 beforeEach(async () => {
@@ -28,7 +28,7 @@ async function connect(...flags: string[]): Promise<Client> {
       stderr: 'ignore',
       args: [
         '--no-warnings',
-        main,
+        MAIN,
         'mcp',
         '--home',
         world.path('home'),

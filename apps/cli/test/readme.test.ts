@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MAIN } from './support/program.ts'
 
 const readme = fileURLToPath(new URL('../../../README.md', import.meta.url))
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 let folder = ''
 beforeEach(async () => {
@@ -71,7 +71,7 @@ describe('README.md', () => {
     const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks).toHaveLength(5)
     for (const name of ['bin', 'stick', 'client/data']) await mkdir(join(folder, name), { recursive: true })
-    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" --yes "$@"\n`, {
+    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" --yes "$@"\n`, {
       mode: 0o755,
     })
     await writeFile(join(folder, 'passphrase'), 'correct horse\n', { mode: 0o600 })

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MAIN } from './support/program.ts'
 
 const guide = fileURLToPath(new URL('../../../docs/guides/the-whole-story.md', import.meta.url))
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 let folder = ''
 beforeEach(async () => {
@@ -42,7 +42,7 @@ describe('docs/guides/the-whole-story.md', () => {
     expect(blocks.length).toBeGreaterThan(8)
     // A program of its own, so that a process started in the background is the one that is stopped.
     await mkdir(join(folder, 'bin'))
-    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
+    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`, {
       mode: 0o755,
     })
     const stopServer = `trap '[ -z "\${SERVER:-}" ] || kill "$SERVER" 2>/dev/null || true' EXIT\n`

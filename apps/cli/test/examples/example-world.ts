@@ -7,8 +7,8 @@ import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
 import { writePck } from '../../../../packages/m2pack-format/test/support/legacy-writer.ts'
 import { createHome } from '@keyturn/publisher/keys'
+import { MAIN } from '../support/program.ts'
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 /** How long an example may take on a busy machine. */
 const TIMEOUT_MS = 600_000
 
@@ -164,7 +164,7 @@ export class ExampleWorld {
 
   async #writeFiles(): Promise<void> {
     await mkdir(this.path('bin'))
-    await writeFile(this.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${main}" "$@"\n`, {
+    await writeFile(this.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`, {
       mode: 0o755,
     })
     await writeFile(this.path('passphrase.txt'), 'test\n', { mode: 0o600 })

@@ -3,11 +3,10 @@ import type { ChildProcess } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { keyturn } from './keyturn.ts'
+import { MAIN } from './program.ts'
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const PASSPHRASE = 'a passphrase of the studio'
 
 /** What a command answered with `--json`. */
@@ -110,7 +109,7 @@ export class Journey {
    * @param port - That of a server before; default: any.
    */
   async serve(data: string, flags: readonly string[] = [], port = '0'): Promise<RunningServer> {
-    const args = [main, 'serve', '--json', '--port', port, '--data', this.path(data), ...flags]
+    const args = [MAIN, 'serve', '--json', '--port', port, '--data', this.path(data), ...flags]
     const child = spawn(process.execPath, args, {
       env: {
         PATH: process.env['PATH'] ?? '',

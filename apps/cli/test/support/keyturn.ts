@@ -1,7 +1,5 @@
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+import { MAIN } from './program.ts'
 
 /** What a real process printed and how it ended. */
 export interface Outcome {
@@ -27,7 +25,7 @@ export function keyturn(args: readonly string[], options: KeyturnOptions = {}): 
     NODE_NO_WARNINGS: '1',
     ...options.env,
   }
-  const child = spawn(process.execPath, [main, ...args], { env, cwd: options.cwd, stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [MAIN, ...args], { env, cwd: options.cwd, stdio: ['pipe', 'pipe', 'pipe'] })
   child.stdin.end(options.input ?? '')
   options.onSpawn?.(child)
   let stdout = ''

@@ -3,11 +3,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { MAIN } from './program.ts'
 
 const run = promisify(execFile)
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 /** Looked at this often, up to that long: a loaded machine is slow, never wrong. */
 const LOOK_MS = 100
 const PATIENCE_MS = 120_000
@@ -44,7 +43,7 @@ export class Terminal {
 
   /** Runs a line of bash that may call `keyturn`; {@link exitCode} gets its code. */
   async run(line: string): Promise<void> {
-    const script = `keyturn() { "${process.execPath}" --no-warnings "${main}" "$@"; }; ${line}; echo $? > "${this.path('code')}"; sleep 600`
+    const script = `keyturn() { "${process.execPath}" --no-warnings "${MAIN}" "$@"; }; ${line}; echo $? > "${this.path('code')}"; sleep 600`
     await this.#start('bash', '-c', script)
   }
 
