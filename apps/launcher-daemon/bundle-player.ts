@@ -55,7 +55,7 @@ function selfContained(hashWorker: string, version: string): Plugin {
           /createRequire\(import\.meta\.url\)\('[./]+package\.json'\)/,
           JSON.stringify({ version }),
         )
-      if (/\/dist\/errors\.js$/.test(id) && catalogue.test(code)) return await packedCatalogue(code, id)
+      if (id.endsWith('/dist/errors.js') && catalogue.test(code)) return await packedCatalogue(code, id)
       if (id.endsWith('/hash-pool.js')) {
         const source = `const source = ${JSON.stringify(hashWorker)};`
         const inline = replaced(code, id, /const source = new URL\([^;]*;/, source)
