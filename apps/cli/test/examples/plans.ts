@@ -49,6 +49,11 @@ const winter = 'keyturn release prepare tree --release 1.5.0'
 const tomorrow = `${new Date(Date.now() + 86_400_000).toISOString().slice(0, 16)}Z`
 const sealedWinter = `${winter} && keyturn release schedule 1.5.0 --at ${tomorrow}`
 
+/** A release that waits for signatures, and where it is. */
+const prepared = 'keyturn release prepare tree --release 1.4.2'
+const folder = 'home/releases/stable/1.4.2'
+const enrolled = { 'enroll-head-signer': 'enroll-head-signer --yes' }
+
 const aProject = 'echo \'{"schema":1,"source":"source"}\' > keyturn.json'
 
 /** A record as HexVault wrote it, and a list that names it. */
@@ -97,6 +102,18 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   },
   'keyturn id rotate --alias laptop --next-key-alias laptop-v2 --dry-run': { before: laptop },
   'keyturn roles seal --next-passphrase-file next.txt': { before: proposal, instead: { seal: 'seal --yes' } },
+  'keyturn roles enroll-head-signer --next-passphrase-file next.txt': { instead: enrolled },
+  'keyturn roles enroll-head-signer --public-key <hex> --next-passphrase-file next.txt': { instead: enrolled },
+  'keyturn release sign 1.4.2 --add-signatures back/manifest.sigs.json': {
+    before: `${prepared} && keyturn release sign 1.4.2 && mkdir back && cp ${folder}/manifest.sigs.json back`,
+  },
+  'keyturn release cosign from-alex/manifest.json --sha256 4f0c…': {
+    before: `${prepared} && mkdir from-alex && cp ${folder}/manifest.json from-alex`,
+    instead: {
+      'release cosign': 'release cosign --yes',
+      '4f0c…': '"$(sha256sum from-alex/manifest.json | cut -c1-64)"',
+    },
+  },
   'keyturn release sign --legacy-key-file old-signing.key': { before: 'cp keys/signing.key old-signing.key' },
   'keyturn release promote --channel beta --to stable': { before: beta },
   'keyturn launcher build --name "My Game" --icon art/game.ico --server https://updates.example.org': {
