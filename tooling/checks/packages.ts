@@ -32,7 +32,7 @@ function pack(member: Member): void {
   }
 }
 
-/** What npm shows of a package leads somewhere, and the same sources give the same bytes. */
+/** What npm shows of a package leads somewhere. */
 function checkContent(member: Member): void {
   const { folder, manifest } = member
   const tarball = tarballs.get(manifest.name)
@@ -48,6 +48,16 @@ function checkContent(member: Member): void {
         findings.push(`${folder}: ${name} in its tarball links to ${link}, which is not in it`)
   }
   if ((manifest.keywords ?? []).length < 3) findings.push(`${folder}: package.json needs keywords, three at least`)
+}
+
+/** Shown by one package: the same code packs all of them. */
+const SAMPLE = 'm2pack-format'
+
+/** The same sources give the same bytes. */
+function packAgain(member: Member): void {
+  const { folder, manifest } = member
+  const tarball = tarballs.get(manifest.name)
+  if (folder !== SAMPLE || tarball === undefined) return
   const again = join(work, 'again', folder)
   mkdirSync(again, { recursive: true })
   if (!readFileSync(packMember(member, again)).equals(readFileSync(tarball)))
@@ -112,6 +122,7 @@ function typecheckOld(folder: string, home: string, manifest: PackageManifest): 
     '--skipLibCheck', // the declarations of Node are for newer compilers
     'consumer.ts',
   )
+  if (folder !== SAMPLE) return
   writeFileSync(
     join(home, 'old.ts'),
     `import { anything } from '${manifest.name}'\nexport const text: string = anything\n`,
@@ -176,6 +187,7 @@ try {
   for (const member of all) pack(member)
   for (const member of all) check(member)
   for (const member of all) checkContent(member)
+  for (const member of all) packAgain(member)
   for (const member of all) if (process.argv[2] === undefined || process.argv[2] === member.folder) installAlone(member)
   report(`packages (${all.length})`, findings)
 } finally {

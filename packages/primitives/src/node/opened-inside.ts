@@ -6,7 +6,7 @@ import { join } from 'node:path'
  * opened: another user who swaps a folder for a link between a check and the opening gains nothing.
  *
  * @param descriptor - Of the opened file.
- * @param root - The folder, by its real path: see {@link realpathSync}.
+ * @param root - The folder, by its real path: see `realpathSync`.
  * @param path - Below it, with forward slashes, spelled as the folders list it.
  */
 export function isOpenedInside(descriptor: number, root: string, path: string): boolean {

@@ -18,7 +18,7 @@ import { daysFrom } from '../time.ts'
  *
  * @param home - Open home.
  * @param release - From `prepareRelease` or `findRelease`.
- * @param aliases - Keys that sign; default: those of {@link roleAliases}.
+ * @param aliases - Keys that sign; default: those of `roleAliases`.
  */
 export async function signRelease(
   home: HomeSession,
