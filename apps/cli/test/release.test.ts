@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
@@ -280,7 +280,9 @@ describe('keyturn release verify-public', () => {
     await keyturn('release', 'export-static', world.path('public'))
     const served = { sent: 0, pad: false }
     const host = createServer((request, response) => {
-      const bytes = readFileSync(world.path('public', ...(request.url ?? '').split('/')))
+      const file = world.path('public', ...(request.url ?? '').split('/'))
+      if (!existsSync(file)) return void response.writeHead(404).end()
+      const bytes = readFileSync(file)
       if (!served.pad || !request.url?.startsWith('/files/')) return void response.end(bytes)
       response.write(bytes)
       // Without end, until the reader goes away.
