@@ -45,6 +45,19 @@ describe('the upload quota of a token', () => {
     expect(await put(someBytes(1))).toBe(413)
   })
 
+  it('counts a blob that the server puts together in full, since it is stored in full', async () => {
+    const { put, server, url } = await scene(1000)
+    const part = someBytes(600)
+    expect(await put(part)).toBe(201)
+    const { secret } = await server.createToken({ name: 'small', scopes: ['blobs:write'], upload_quota: 700 })
+    const client = new ReleaseServerClient(url, { token: secret })
+    const bytes = new Uint8Array([...part, ...part])
+    const target = { sha256: sha256Hex(bytes), size: bytes.length }
+    const piece = { sha256: sha256Hex(part), start: 0, length: part.length }
+    await expect(client.assembleBlob(target, [piece, piece])).rejects.toMatchObject({ code: 'UP_QUOTA' })
+    expect(await server.context.blobs.stat(target.sha256)).toBeUndefined()
+  })
+
   it('is not dodged by announcing less first', async () => {
     const { put } = await scene(1000)
     const large = someBytes(2000)

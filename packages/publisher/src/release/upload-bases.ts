@@ -38,7 +38,8 @@ export async function uploadBases(
       manifest: base.manifest,
       indexOf: async (file) => (await chunkIndexOf(base, file)) ?? (await fetchIndex(client, file)),
     }))
-  const published = await publishedBase(home.description.product, channel, client)
+  // Only a saving: what the server does not tell, or tells wrongly, must not stop an upload.
+  const published = await publishedBase(home.description.product, channel, client).catch(() => undefined)
   const isKnown = published === undefined || earlier.some(({ sha256 }) => sha256 === published.sha256)
   return isKnown ? own : [...own, published.base]
 }
