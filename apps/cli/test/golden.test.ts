@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { homePaths, keyAlias, readHome } from '@keyturn/publisher'
 import { openStream, readHomeStream } from '@keyturn/publisher/backup'
 import { Keys } from '@keyturn/publisher/keys'
-import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/records'
 
 const golden = fileURLToPath(new URL('golden/home-1.backup', import.meta.url))
 const passphrase = new TextEncoder().encode('golden')

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { activeContentKey, openHome } from '@keyturn/publisher'
 import type { PublisherHost } from '@keyturn/publisher'
 import { createHome } from '@keyturn/publisher/keys'
-import { issueHead, packTree, prepareRelease, signRelease, writeRuntimeKeyFile } from '@keyturn/publisher/release'
+import { writeRuntimeKeyFile } from '@keyturn/publisher/records'
+import { issueHead, packTree, prepareRelease, signRelease } from '@keyturn/publisher/release'
 import {
   contentRotation,
   contentRotationSteps,

@@ -1,5 +1,8 @@
 import { PublisherError } from './errors.ts'
 
+/** Name of the project file. */
+export const PROJECT_FILE = 'keyturn.json'
+
 /** What products and channels may be called: the name is part of paths and addresses. */
 const NAME = /^[a-z0-9-]{1,64}$/
 

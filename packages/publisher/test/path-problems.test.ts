@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { ReleaseManifest } from '@keyturn/manifest'
-import { pathWarnings, refusePaths } from '../src/release/path-problems.ts'
+import { pathWarnings, refusePaths } from '../src/tree/path-problems.ts'
 
 function refusal(paths: readonly string[]): { code: string; message: string; details: object } {
   try {

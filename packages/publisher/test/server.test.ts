@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { writeFile } from 'node:fs/promises'
-import { openClient } from '../src/release/server.ts'
+import { openClient } from '../src/server/server.ts'
 import { HomeWorld } from './support/home-world.ts'
 
 let world: HomeWorld

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, readFile, realpath, rename, rm, symlink, writeFile } fr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { fileBlob } from '../src/release/file-blob.ts'
-import { copyTreeFile, hashFile, listTree } from '../src/release/tree.ts'
-import type { TreeFile } from '../src/release/tree.ts'
+import { fileBlob } from '../src/server/file-blob.ts'
+import { copyTreeFile, hashFile, listTree } from '../src/tree/tree.ts'
+import type { TreeFile } from '../src/tree/tree.ts'
 
 const signal = new AbortController().signal
 let folder = ''

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { hashFile } from '../src/release/tree.ts'
+import { hashFile } from '../src/tree/tree.ts'
 import { testSign } from '../src/rotation/promised-keys.ts'
 import type { Keys } from '../src/keys.ts'
 

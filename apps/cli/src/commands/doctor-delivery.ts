@@ -12,8 +12,8 @@ import {
   readReleases,
   rolesInForce,
   runtimeKeyFile,
-} from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+} from '@keyturn/publisher/records'
+import type { StoredRelease } from '@keyturn/publisher/records'
 import type { Context } from '../command.ts'
 
 /** Releases on offer whose players get their key from the server alone. */

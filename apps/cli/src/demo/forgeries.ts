@@ -20,8 +20,8 @@ import {
   utf8Encode,
 } from '@keyturn/primitives'
 import type { HomeSession } from '@keyturn/publisher'
-import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
-import type { StoredHead, StoredRelease } from '@keyturn/publisher/release'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/records'
+import type { StoredHead, StoredRelease } from '@keyturn/publisher/records'
 import type { Tamper } from './stage.ts'
 
 /**

@@ -1,13 +1,7 @@
 import type { Context } from '../command.ts'
 import { activeContentKey } from '@keyturn/publisher'
-import {
-  issueHead,
-  packTree,
-  prepareRelease,
-  publishRelease,
-  signRelease,
-  writeRuntimeKeyFile,
-} from '@keyturn/publisher/release'
+import { writeRuntimeKeyFile } from '@keyturn/publisher/records'
+import { issueHead, packTree, prepareRelease, publishRelease, signRelease } from '@keyturn/publisher/release'
 import type { PackReport } from '@keyturn/publisher/release'
 import { counted } from '../output.ts'
 import { demoNames } from './stage.ts'

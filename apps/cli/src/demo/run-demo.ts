@@ -4,8 +4,9 @@ import { keyCommitment } from '@keyturn/m2pack-format'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '@keyturn/publisher'
-import { findRelease, readStoredHead, rolesInForce, trustPin } from '@keyturn/publisher/release'
-import type { StoredHead } from '@keyturn/publisher/release'
+import { findRelease, readStoredHead, rolesInForce } from '@keyturn/publisher/records'
+import { trustPin } from '@keyturn/publisher/release'
+import type { StoredHead } from '@keyturn/publisher/records'
 import {
   contentRotation,
   contentRotationSteps,

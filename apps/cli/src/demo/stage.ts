@@ -17,7 +17,8 @@ import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { createHome } from '@keyturn/publisher/keys'
 import type { CreatedHome } from '@keyturn/publisher/keys'
-import { findRelease, hashFile, listTree, trustPin } from '@keyturn/publisher/release'
+import { findRelease } from '@keyturn/publisher/records'
+import { hashFile, listTree, trustPin } from '@keyturn/publisher/release'
 
 /**
  * Changes an answer on its way to the launcher; undefined leaves it alone. The path has no leading slash, the body is

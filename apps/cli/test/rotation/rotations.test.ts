@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { HomeSession } from '@keyturn/publisher'
 import { diagnose } from '@keyturn/publisher/health'
-import { readIdentityLog, readReleases, rolesInForce } from '@keyturn/publisher/release'
+import { readIdentityLog, readReleases, rolesInForce } from '@keyturn/publisher/records'
 import {
   contentRotation,
   contentRotationSteps,

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { hexEncode, z32Encode } from '@keyturn/primitives'
-import { rolesInForce } from '@keyturn/publisher/release'
+import { rolesInForce } from '@keyturn/publisher/records'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { codeOf, dataOf, keyturn } from '../support/keyturn.ts'
 import type { Outcome } from '../support/keyturn.ts'

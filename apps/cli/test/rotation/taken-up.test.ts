@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { releaseIdentity } from '@keyturn/publisher/identity'
-import { rolesInForce } from '@keyturn/publisher/release'
+import { rolesInForce } from '@keyturn/publisher/records'
 import {
   contentRotation,
   contentRotationSteps,

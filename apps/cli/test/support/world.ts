@@ -12,16 +12,9 @@ import { Output } from '../../src/output.ts'
 import { activeContentKey, openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { createHome } from '@keyturn/publisher/keys'
-import {
-  issueHead,
-  packTree,
-  prepareRelease,
-  publishRelease,
-  signRelease,
-  trustPin,
-  writeRuntimeKeyFile,
-} from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+import { writeRuntimeKeyFile } from '@keyturn/publisher/records'
+import { issueHead, packTree, prepareRelease, publishRelease, signRelease, trustPin } from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/records'
 
 /** A publisher, a server and a player in one folder, with a cheap passphrase. */
 export class World {

@@ -14,10 +14,10 @@ import {
   namedIdentityLog,
   openOwnLog,
 } from '../identity/identity.ts'
-import { readBackupMark } from '../release/backup-mark.ts'
-import { readRestored } from '../release/freshness.ts'
+import { readBackupMark } from '../records/backup-mark.ts'
+import { readRestored } from '../records/freshness.ts'
 import { readHomeKills } from '../release/kill.ts'
-import { readIfThere, rolesInForce } from '../release/store.ts'
+import { readIfThere, rolesInForce } from '../records/store.ts'
 import { identityRotation } from '../rotation/identity-state.ts'
 import { contentRotation } from '../rotation/content-state.ts'
 import { pendingRotations, readRotation } from '../rotation/journal.ts'

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { parseRoles } from '@keyturn/manifest'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { HomePaths } from '../home.ts'
-import { readIfThere } from '../release/store.ts'
-import type { StoredRoles } from '../release/store.ts'
+import { readIfThere } from '../records/store.ts'
+import type { StoredRoles } from '../records/store.ts'
 
 /** Where the next role document waits for its seal. */
 export function proposalPath(paths: HomePaths): string {

@@ -5,9 +5,9 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
-import { releaseFiles, rolesInForce } from './store.ts'
-import type { StoredRelease } from './store.ts'
-import { hashFile, listTree } from './tree.ts'
+import { releaseFiles, rolesInForce } from '../records/store.ts'
+import type { StoredRelease } from '../records/store.ts'
+import { hashFile, listTree } from '../tree/tree.ts'
 
 /** A release that somebody else prepared, before it is signed here. */
 export interface ForeignRelease {

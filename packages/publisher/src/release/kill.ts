@@ -6,7 +6,7 @@ import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { readIfThere, rolesInForce } from './store.ts'
+import { readIfThere, rolesInForce } from '../records/store.ts'
 
 /** Roles whose key can end itself. */
 export type KilledRole = 'release' | 'head'

@@ -14,7 +14,7 @@ import {
 import type { FrontierState, Policy, PolicyCheckpoint, TlogHttpOptions } from '@keyturn/tlog'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
-import { readIfThere, readReleases, readRoles, rolesInForce } from './store.ts'
+import { readIfThere, readReleases, readRoles, rolesInForce } from '../records/store.ts'
 
 /** Where the log of releases is read, and what is kept in between. */
 export interface MonitorOptions {

@@ -1,6 +1,6 @@
 import type { JsonObject } from '@keyturn/primitives'
 import type { HomeSession } from '../home-session.ts'
-import { readStoredHead } from '../release/heads.ts'
+import { readStoredHead } from '../records/heads.ts'
 import type { ContentRotationPlan } from './content.ts'
 
 /** Something old that stays valid beside what a rotation puts in force. */

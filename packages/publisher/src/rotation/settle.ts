@@ -6,7 +6,7 @@ import type { Identity, NextKeyPlace } from '../identity/identity.ts'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
 import type { Keys } from '../keys.ts'
-import { rolesInForce } from '../release/store.ts'
+import { rolesInForce } from '../records/store.ts'
 
 /**
  * Writes down which keys are in force by what the log says, when no journal can tell: the key that signs is brought

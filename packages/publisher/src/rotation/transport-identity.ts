@@ -7,8 +7,8 @@ import { pathExists, syncFolder } from '@keyturn/primitives/node'
 import { z32Encode } from '@keyturn/primitives'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { readIfThere, rolesInForce } from '../release/store.ts'
-import type { StoredRoles } from '../release/store.ts'
+import { readIfThere, rolesInForce } from '../records/store.ts'
+import type { StoredRoles } from '../records/store.ts'
 import { daysFrom } from '../time.ts'
 
 /** How the transport identity is replaced. */

@@ -2,7 +2,7 @@ import { KelError } from '@keyturn/kel'
 import { git } from '@keyturn/kel/node'
 import { nextVersion } from '@keyturn/manifest'
 import { PublisherError } from '../errors.ts'
-import type { Project } from '../release/project.ts'
+import type { Project } from '../project/project.ts'
 
 /**
  * The version that a release of a project gets when nobody names one: what git says, where the project wants that, else

@@ -6,7 +6,7 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { TransportMetadata } from '@keyturn/noise-keys/owner'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
-import { readIfThere } from '../release/store.ts'
+import { readIfThere } from '../records/store.ts'
 import type { PublisherHost } from '../session.ts'
 
 /** Who is notified when a transport key rotates or is revoked: an address, or a program of the owner's. */

@@ -5,9 +5,9 @@ import { recoverTransportSecret } from '@keyturn/noise-keys/owner'
 import type { OwnKey, TransportMetadata } from '@keyturn/noise-keys/owner'
 import type { PublisherHost } from '../session.ts'
 import { PublisherError } from '../errors.ts'
-import { readIfThere } from '../release/store.ts'
+import { readIfThere } from '../records/store.ts'
 import type { TransportHome } from './transport-home.ts'
-import { openClient } from '../release/server.ts'
+import { openClient } from '../server/server.ts'
 
 /** Servers that use the transport keys of a home; noted when they get the first, so that no rotation forgets them. */
 const FILE = 'hand-over.json'

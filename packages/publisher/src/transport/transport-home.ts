@@ -12,8 +12,8 @@ import { homePaths } from '../home.ts'
 import type { HomePaths } from '../home.ts'
 import { openHome } from '../home-session.ts'
 import type { HomeSession } from '../home-session.ts'
-import { openClient } from '../release/server.ts'
-import { readIfThere } from '../release/store.ts'
+import { openClient } from '../server/server.ts'
+import { readIfThere } from '../records/store.ts'
 
 /** Seconds since the epoch, as records have it. */
 export function nowSeconds(host: PublisherHost): number {

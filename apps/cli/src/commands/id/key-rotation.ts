@@ -4,7 +4,8 @@ import type { JsonObject } from '@keyturn/primitives'
 import { openHome } from '@keyturn/publisher'
 import { keepReason, openOwnLog, receiptCollector } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { openKnownClient, requireFresh } from '@keyturn/publisher/release'
+import { requireFresh } from '@keyturn/publisher/records'
+import { openKnownClient } from '@keyturn/publisher/release'
 import {
   abandonIdentityKey,
   checkKeyRotation,

@@ -3,18 +3,12 @@ import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
-import {
-  catchUp,
-  findOrFetchRelease,
-  findRelease,
-  openKnownClient,
-  pinOf,
-  putOffer,
-  readReleases,
-  requireBase,
-  signRelease,
-} from '@keyturn/publisher/release'
-import type { BaseHead, Offer, PutOffer, ServerOptions, StoredRelease } from '@keyturn/publisher/release'
+import { catchUp, findOrFetchRelease, putOffer } from '@keyturn/publisher/offers'
+import { findRelease, readReleases, requireBase } from '@keyturn/publisher/records'
+import { openKnownClient, pinOf, signRelease } from '@keyturn/publisher/release'
+import type { PutOffer } from '@keyturn/publisher/offers'
+import type { BaseHead, Offer, StoredRelease } from '@keyturn/publisher/records'
+import type { ServerOptions } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'

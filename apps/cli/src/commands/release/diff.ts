@@ -3,7 +3,7 @@ import { diffManifests } from '@keyturn/manifest'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { openHome } from '@keyturn/publisher'
-import { deltaBytes, findRelease } from '@keyturn/publisher/release'
+import { deltaBytes, findRelease } from '@keyturn/publisher/records'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 

@@ -1,5 +1,6 @@
 import { KeyturnError } from '@keyturn/primitives'
-import { discardRelease, openKnownClient, readReleases } from '@keyturn/publisher/release'
+import { discardRelease, readReleases } from '@keyturn/publisher/records'
+import { openKnownClient } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'

@@ -1,4 +1,5 @@
-import { dropHead, openKnownClient } from '@keyturn/publisher/release'
+import { dropHead } from '@keyturn/publisher/offers'
+import { openKnownClient } from '@keyturn/publisher/release'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { channelOf } from '../../flags/channel.ts'

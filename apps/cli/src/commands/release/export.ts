@@ -7,16 +7,16 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
+import { headToPublish } from '@keyturn/publisher/offers'
 import {
   findRelease,
-  headToPublish,
   readIdentityLog,
   readIfThere,
   readRoles,
   noteHeadPublished,
   releaseFiles,
-} from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+} from '@keyturn/publisher/records'
+import type { StoredRelease } from '@keyturn/publisher/records'
 import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'

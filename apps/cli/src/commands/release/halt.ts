@@ -1,4 +1,4 @@
-import { haltOffer } from '@keyturn/publisher/release'
+import { haltOffer } from '@keyturn/publisher/offers'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import type { ChannelOption } from '../../flags/channel.ts'

@@ -6,14 +6,14 @@ import { counted, formatTable } from '../../output.ts'
 import { withServer } from '../../flags/server.ts'
 import { openHome } from '@keyturn/publisher'
 import {
-  openClient,
   readKnownHeads,
   readPublishedHead,
   readReleaseChannels,
   readReleases,
   releaseState,
   stateText,
-} from '@keyturn/publisher/release'
+} from '@keyturn/publisher/records'
+import { openClient } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'

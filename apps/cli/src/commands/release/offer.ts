@@ -2,22 +2,17 @@ import { ManifestError, verifyManifestSignatures } from '@keyturn/manifest'
 import type { Head, Mirror } from '@keyturn/manifest'
 import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { HomeSession } from '@keyturn/publisher'
+import { offerRelease, putOffer } from '@keyturn/publisher/offers'
 import {
-  checkEpoch,
   findRelease,
-  offerRelease,
-  openKnownClient,
-  pinOf,
-  putOffer,
   readKnownHeads,
   readReleases,
-  refuseForeignArchives,
   refuseSealed,
-  requireSigned,
   rolesInForce,
   sealedKeyOf,
-} from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+} from '@keyturn/publisher/records'
+import { checkEpoch, openKnownClient, pinOf, refuseForeignArchives, requireSigned } from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/records'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'

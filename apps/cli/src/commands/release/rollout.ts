@@ -1,4 +1,4 @@
-import { changeRollout } from '@keyturn/publisher/release'
+import { changeRollout } from '@keyturn/publisher/offers'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'

@@ -1,13 +1,8 @@
 import { printable } from '@keyturn/primitives'
-import {
-  cancelSchedule,
-  offerNow,
-  openKnownClient,
-  readKnownHeads,
-  scheduledOn,
-  scheduleRelease,
-} from '@keyturn/publisher/release'
-import type { PutOffer, PutOfferOptions } from '@keyturn/publisher/release'
+import { cancelSchedule, offerNow, scheduleRelease } from '@keyturn/publisher/offers'
+import { readKnownHeads, scheduledOn } from '@keyturn/publisher/records'
+import { openKnownClient } from '@keyturn/publisher/release'
+import type { PutOffer, PutOfferOptions } from '@keyturn/publisher/offers'
 import type { HomeSession } from '@keyturn/publisher'
 import { openHome } from '@keyturn/publisher'
 import { openToRelease } from '@keyturn/publisher/ship'

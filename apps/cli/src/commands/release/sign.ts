@@ -7,16 +7,9 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { collect } from '../../flags/values.ts'
-import {
-  addSignatures,
-  checkRolesLast,
-  findRelease,
-  refuseForeignArchives,
-  releaseFiles,
-  rolesInForce,
-  signRelease,
-} from '@keyturn/publisher/release'
-import type { StoredRelease } from '@keyturn/publisher/release'
+import { findRelease, releaseFiles, rolesInForce } from '@keyturn/publisher/records'
+import { addSignatures, checkRolesLast, refuseForeignArchives, signRelease } from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/records'
 import { openToRelease } from '@keyturn/publisher/ship'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'

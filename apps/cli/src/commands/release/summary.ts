@@ -1,5 +1,5 @@
 import type { JsonValue } from '@keyturn/primitives'
-import type { StoredRelease } from '@keyturn/publisher/release'
+import type { StoredRelease } from '@keyturn/publisher/records'
 
 /** What a program wants to know of a release. */
 export function summary({ manifest, sha256, bytes, signatures, tree }: StoredRelease): { [key: string]: JsonValue } {

@@ -2,7 +2,7 @@ import { formatPin } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { openHome } from '@keyturn/publisher'
-import { readIdentityLog, rolesInForce } from '@keyturn/publisher/release'
+import { readIdentityLog, rolesInForce } from '@keyturn/publisher/records'
 
 interface TrustOptions {
   readonly first?: boolean | undefined

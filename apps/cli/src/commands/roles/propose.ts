@@ -10,7 +10,7 @@ import { openHome } from '@keyturn/publisher'
 import { storeProposal } from '@keyturn/publisher/identity'
 import { daysFrom } from '@keyturn/publisher/keys'
 import type { KeyKind, Keys } from '@keyturn/publisher/keys'
-import { rolesInForce } from '@keyturn/publisher/release'
+import { rolesInForce } from '@keyturn/publisher/records'
 import { refuseWhileRotating } from '@keyturn/publisher/rotation'
 import { rolesData, rolesText } from './show.ts'
 

@@ -6,15 +6,10 @@ import { withServer } from '../../flags/server.ts'
 import { openHome, PublisherError } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { readProposal, refuseFrozen } from '@keyturn/publisher/identity'
-import {
-  checkSignsAlone,
-  openKnownClient,
-  readIdentityLog,
-  readPublishedChannels,
-  requireFresh,
-  rolesInForce,
-} from '@keyturn/publisher/release'
-import type { ServerOptions, StoredRoles } from '@keyturn/publisher/release'
+import { readIdentityLog, readPublishedChannels, requireFresh, rolesInForce } from '@keyturn/publisher/records'
+import { checkSignsAlone, openKnownClient } from '@keyturn/publisher/release'
+import type { StoredRoles } from '@keyturn/publisher/records'
+import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   checkIdentityRotation,
   describeIdentity,

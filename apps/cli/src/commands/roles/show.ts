@@ -8,7 +8,7 @@ import { wholeNumber } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 import { openHome } from '@keyturn/publisher'
 import { readProposal } from '@keyturn/publisher/identity'
-import { readRoles } from '@keyturn/publisher/release'
+import { readRoles } from '@keyturn/publisher/records'
 
 const DAY_MS = 86_400_000
 

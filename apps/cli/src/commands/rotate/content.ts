@@ -4,7 +4,9 @@ import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { collectStatus } from '@keyturn/publisher/health'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import { followOffers, openKnownClient, requireFresh } from '@keyturn/publisher/release'
+import { followOffers } from '@keyturn/publisher/offers'
+import { requireFresh } from '@keyturn/publisher/records'
+import { openKnownClient } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonContent,

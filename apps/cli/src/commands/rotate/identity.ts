@@ -2,13 +2,9 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
-import {
-  followOffers,
-  openKnownClient,
-  readIdentityLog,
-  refuseUnknownOffers,
-  requireFresh,
-} from '@keyturn/publisher/release'
+import { followOffers, refuseUnknownOffers } from '@keyturn/publisher/offers'
+import { readIdentityLog, requireFresh } from '@keyturn/publisher/records'
+import { openKnownClient } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonIdentity,

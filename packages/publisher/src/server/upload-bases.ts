@@ -2,9 +2,9 @@ import { parseChunkIndex, parseManifest } from '@keyturn/manifest'
 import type { ChunkIndex, ManifestFile, ReleaseManifest } from '@keyturn/manifest'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { HomeSession } from '../home-session.ts'
-import { chunkIndexOf } from './chunk-indexes.ts'
-import { readReleases } from './store.ts'
-import type { StoredRelease } from './store.ts'
+import { chunkIndexOf } from '../records/chunk-indexes.ts'
+import { readReleases } from '../records/store.ts'
+import type { StoredRelease } from '../records/store.ts'
 
 /** Releases whose blobs an upload may take pieces from. */
 const MAX_BASES = 3

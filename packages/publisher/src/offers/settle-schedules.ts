@@ -1,9 +1,9 @@
 import { KeyturnError } from '@keyturn/primitives'
 import type { HomeSession } from '../home-session.ts'
 import type { PublisherHost } from '../session.ts'
-import { adoptOffered } from './sealed.ts'
-import { openKnownClient } from './server.ts'
-import { readKnownHeads } from './verified-head.ts'
+import { adoptOffered } from '../records/sealed.ts'
+import { openKnownClient } from '../server/server.ts'
+import { readKnownHeads } from '../records/verified-head.ts'
 
 /**
  * Takes the keys of scheduled releases that are offered by now among the keys of the home: a head signer may have put

@@ -8,6 +8,9 @@ import type { HomePaths } from '../home.ts'
 import { isChannelName } from '../names.ts'
 import { readIfThere } from './store.ts'
 
+/** What a channel offers: all of a head but its number, its dates and its place in the log. */
+export type Offer = Pick<Head, 'manifest' | 'fallback' | 'rollout' | 'preload' | 'revoked' | 'mirrors'>
+
 /** A signed head with its literal bytes. */
 export interface StoredHead {
   readonly head: Head

@@ -4,7 +4,7 @@ import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { HomeSession } from '../home-session.ts'
 import type { PublisherHost } from '../session.ts'
 import { fetchTables } from './archive-tables.ts'
-import type { StoredRelease } from './store.ts'
+import type { StoredRelease } from '../records/store.ts'
 
 /** What unchanged files keep slot and ciphertext by. */
 export interface EarlierTree {

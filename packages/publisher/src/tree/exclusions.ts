@@ -1,7 +1,7 @@
 import { matchesGlob } from '@keyturn/manifest'
 import { printable } from '@keyturn/primitives'
 import { PublisherError } from '../errors.ts'
-import { PROJECT_FILE } from './project.ts'
+import { PROJECT_FILE } from '../names.ts'
 
 /** What the system or an editor leaves behind: never part of a release unless it is named. */
 const JUNK_NAMES = ['.DS_Store', 'Thumbs.db', 'desktop.ini', '*.tmp', '*~', '*.swp', '~$*', '.~lock.*']

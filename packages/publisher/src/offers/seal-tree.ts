@@ -7,11 +7,11 @@ import { pathExists } from '@keyturn/primitives/node'
 import { keyAlias } from '../home.ts'
 import type { SealedKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { segmentCuts } from './archive-facts.ts'
-import { archiveKeyId, contentKeyOf, openOwnArchive } from './archives.ts'
-import { runtimeKeyFile, writeRuntimeKeyFile } from './runtime-key-file.ts'
-import { asContentKey } from './sealed.ts'
-import { copyTreeFile } from './tree.ts'
+import { segmentCuts } from '../tree/archive-facts.ts'
+import { archiveKeyId, contentKeyOf, openOwnArchive } from '../tree/archives.ts'
+import { runtimeKeyFile, writeRuntimeKeyFile } from '../records/runtime-key-file.ts'
+import { asContentKey } from '../records/sealed.ts'
+import { copyTreeFile } from '../tree/tree.ts'
 
 /** What a sealed tree is made from. */
 export interface SealTreePlan {

@@ -1,9 +1,7 @@
 import type { Head, ManifestPin, Mirror, Rollout } from '@keyturn/manifest'
 import { isWithdrawn } from '@keyturn/manifest'
 import { PublisherError } from '../errors.ts'
-
-/** What a channel offers: all of a head but its number, its dates and its place in the log. */
-export type Offer = Pick<Head, 'manifest' | 'fallback' | 'rollout' | 'preload' | 'revoked' | 'mirrors'>
+import type { Offer } from '../records/heads.ts'
 
 /** The offer of a head, to be repeated as it is. */
 export function offerOf({ manifest, fallback, rollout, preload, revoked, mirrors }: Head): Offer {

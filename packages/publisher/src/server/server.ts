@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { HomeDescription, HomePaths } from '../home.ts'
-import { readIfThere } from './store.ts'
+import { readIfThere } from '../records/store.ts'
 
 /** Options of commands that speak to a release server. */
 export interface ServerOptions {

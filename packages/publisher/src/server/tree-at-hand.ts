@@ -6,7 +6,7 @@ import type { ReleaseServerClient } from '@keyturn/release-client'
 import { placeInside, removeInside } from '../inside.ts'
 import type { HomeSession } from '../home-session.ts'
 import { ServerFiles } from './server-files.ts'
-import type { StoredRelease } from './store.ts'
+import type { StoredRelease } from '../records/store.ts'
 
 /**
  * The files of a release: where it was made, else fetched from the server into the home, each compared with the signed

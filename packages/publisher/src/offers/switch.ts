@@ -1,9 +1,9 @@
 import type { Head } from '@keyturn/manifest'
 import type { HomeSession } from '../home-session.ts'
-import type { Offer } from './offer.ts'
-import { adoptOffered } from './sealed.ts'
-import { pinOf, signRelease } from './sign-release.ts'
-import { readReleases } from './store.ts'
+import type { Offer } from '../records/heads.ts'
+import { adoptOffered } from '../records/sealed.ts'
+import { pinOf, signRelease } from '../release/sign-release.ts'
+import { readReleases } from '../records/store.ts'
 
 /** What becomes of a scheduled release when an offer is renewed. */
 export type DueSchedule =

@@ -1,10 +1,10 @@
 import { matchesGlob } from '@keyturn/manifest'
 import { printable } from '@keyturn/primitives'
 import { PublisherError } from '../errors.ts'
-import { planTree } from './archives.ts'
-import type { Selection } from './exclusions.ts'
-import type { Layout } from './layout.ts'
-import { PROJECT_FILE } from './project.ts'
+import { PROJECT_FILE } from '../names.ts'
+import { planTree } from '../tree/archives.ts'
+import type { Selection } from '../tree/exclusions.ts'
+import type { Layout } from '../tree/layout.ts'
 import type { Project } from './project.ts'
 
 /** What a release of a project will be made of, and what deserves a look. */

@@ -7,7 +7,7 @@ import { pathExists } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import type { HomeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import type { StoredRelease } from './store.ts'
+import type { StoredRelease } from '../records/store.ts'
 
 /**
  * Opens an archive that must be of this home: signed by its archive key, under a content key that it holds. Needs no

@@ -5,7 +5,7 @@ import { RuntimeKey, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { keyAlias } from '../home.ts'
 import type { HomeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { runtimeKeyFile } from './runtime-key-file.ts'
+import { runtimeKeyFile } from '../records/runtime-key-file.ts'
 
 /** Which keys a server delivers for a release from now on. */
 export interface UploadedRuntimeKeys {

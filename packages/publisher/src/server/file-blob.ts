@@ -1,9 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BlobSource } from '@keyturn/release-client'
-import { releaseFiles } from './store.ts'
-import type { StoredRelease } from './store.ts'
-import { openFile } from './tree.ts'
+import { releaseFiles } from '../records/store.ts'
+import type { StoredRelease } from '../records/store.ts'
+import { openFile } from '../tree/tree.ts'
 
 /** A file below a folder. */
 export interface BlobFile {

@@ -5,7 +5,7 @@ import { concatBytes, hexDecode } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { HomeSession } from '../home-session.ts'
 import { ServerFiles } from './server-files.ts'
-import type { StoredRelease } from './store.ts'
+import type { StoredRelease } from '../records/store.ts'
 
 /** A folder in place of the release tree before, which has to be removed. */
 export interface FetchedTables {

@@ -4,7 +4,8 @@ import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
 import type { Requirements } from '@keyturn/manifest'
 import { PublisherError } from '../errors.ts'
-import type { ArchiveRule, ComponentRule, LayoutRules } from './layout.ts'
+import { PROJECT_FILE } from '../names.ts'
+import type { ArchiveRule, ComponentRule, LayoutRules } from '../tree/layout.ts'
 
 /** What a project says, checked in beside the client's source: `keyturn.json`, docs/spec/project.md. */
 export interface Project {
@@ -45,9 +46,6 @@ export interface ProjectLauncher {
   readonly languages: readonly string[] | undefined
   readonly publisher: string | undefined
 }
-
-/** Name of the project file. */
-export const PROJECT_FILE = 'keyturn.json'
 
 const MAX_RULES = 1000
 const MAX_PROJECT_BYTES = 256 * 1024

@@ -1,0 +1,7 @@
+export { catchUp, findOrFetchRelease, followOffers, refuseUnknownOffers } from './catch-up.ts'
+export { changeRollout, haltOffer, offerRelease } from './offer.ts'
+export { dropHead, headToPublish, putOffer, renewOffer } from './put-offer.ts'
+export { cancelSchedule, offerNow, openDue, scheduleRelease } from './schedule.ts'
+export { settleSchedules } from './settle-schedules.ts'
+export type { DroppedHead, PutOffer, PutOfferOptions, RenewedOffer } from './put-offer.ts'
+export type { CancelledSchedule, ScheduledRelease, ScheduleOptions } from './schedule.ts'
