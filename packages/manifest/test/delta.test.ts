@@ -12,7 +12,6 @@ import {
   writeChunkIndex,
 } from '../src/index.ts'
 import type { ChunkIndex, ChunkParams, DeltaPlan, ExpectedIndex } from '../src/index.ts'
-import { gearTable } from '../src/delta/params.ts'
 
 const params = chunkParams.get(1) as ChunkParams
 const small: ChunkParams = { id: 1, minBytes: 64, averageBytes: 256, maxBytes: 1024, groupBytes: 16 }
@@ -113,14 +112,6 @@ describe('ChunkIndexer', () => {
     const after = indexOf(edited)
     const fresh = [...after.lengths.keys()].filter((chunk) => !before.has(hexEncode(chunkDigest(after, chunk))))
     expect(fresh.length).toBeLessThanOrEqual(3)
-  })
-
-  it('has the published gear table', () => {
-    const table = gearTable()
-    expect(table).toHaveLength(256)
-    expect(sha256Hex(new Uint8Array(table.buffer))).toMatchInlineSnapshot(
-      `"c0f35164150c0225099fb2bd6dbcd09041c804b691edb02763da9099feda6384"`,
-    )
   })
 
   it('leaves small blobs without an index', () => {

@@ -13,6 +13,7 @@ export { X25519_KEY_LENGTH, x25519, x25519PublicKey } from './agreement.ts'
 export { backendName } from './backend-name.ts'
 export { compareBytes, concatBytes, equalBytes, Reader, Writer } from './bytes.ts'
 export { collectBytes } from './collect-bytes.ts'
+export { ContentCutter } from './content-cutter.ts'
 export { dssePae } from './dsse.ts'
 export {
   base64Decode,
@@ -56,6 +57,7 @@ export {
 
 export type { RunningHash, ScryptParameters } from './backend/backend.ts'
 export type { NumberBounds, ReadErrorFactory, ReadProblem } from './bytes.ts'
+export type { PieceLengths } from './content-cutter.ts'
 export type { ErrorCatalogue, ErrorContext, ErrorExplanation, ErrorKind, PrimitivesErrorCode } from './errors.ts'
 export type { JsonItems, JsonObject, JsonValue, StrictJsonOptions } from './json.ts'
 export type { Clock, RandomSource } from './secret.ts'

@@ -1,17 +1,11 @@
-import { sha256, utf8Encode, concatBytes } from '@keyturn/primitives'
+import type { PieceLengths } from '@keyturn/primitives'
 
 const KIB = 1024
 
 /** One way to cut a blob into chunks. A released set never changes: the indexes of two releases have to meet. */
-export interface ChunkParams {
+export interface ChunkParams extends PieceLengths {
   /** Number of the set, as indexes and manifests name it. */
   readonly id: number
-  /** No cut by content below this length. */
-  readonly minBytes: number
-  /** Length aimed at. */
-  readonly averageBytes: number
-  /** A cut is made here at the latest. */
-  readonly maxBytes: number
   /** Neighbouring pieces shorter than this share a chunk; bounds the size of an index. */
   readonly groupBytes: number
 }
@@ -30,13 +24,4 @@ const LARGE_BLOB_BYTES = 2 * 1024 * 1024 * KIB
 export function chunkParamsFor(blobBytes: number): ChunkParams | undefined {
   if (blobBytes < MIN_INDEXED_BYTES) return undefined
   return chunkParams.get(blobBytes > LARGE_BLOB_BYTES ? 2 : 1)
-}
-
-/** The gear table: one fixed pseudo-random number for each byte value. */
-export function gearTable(): Int32Array {
-  const seed = sha256(utf8Encode('gear-v1'))
-  return Int32Array.from({ length: 256 }, (_, byte) => {
-    const digest = sha256(concatBytes(seed, Uint8Array.of(byte)))
-    return new DataView(digest.buffer, digest.byteOffset, 4).getInt32(0, true)
-  })
 }
