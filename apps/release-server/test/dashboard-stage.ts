@@ -152,7 +152,7 @@ export async function stage(
   // The address of the server, as people type it.
   await page.goto(running.url)
   const logIn = async (): Promise<void> => {
-    await page.getByLabel('Token').fill(await running.token(['admin']))
+    await page.getByLabel('Token', { exact: true }).fill(await running.token(['admin']))
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: 'Channels' }).waitFor()
     await page.getByText(`Release ${second.model.version}`).waitFor()

@@ -12,7 +12,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
   it('login, live publishing; rollout and halt wait for a head from the publisher', async () => {
     const { client, publisher, first, second, page, problems, logIn, running } = await stage()
     await shot(page, 'server-login')
-    await page.getByLabel('Token').fill('m2t_wrong')
+    await page.getByLabel('Token', { exact: true }).fill('m2t_wrong')
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.getByText('This token is not valid').waitFor()
     await logIn()
@@ -146,7 +146,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     expect(await page.getByRole('slider', { name: 'Rollout' }).getAttribute('aria-valuetext')).toBe('25 %')
     await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur())
     const seen: string[] = []
-    for (let at = 0; at < 20; at++) {
+    for (let at = 0; at < 60; at++) {
       await page.keyboard.press('Tab')
       seen.push(
         await page.evaluate(
@@ -180,12 +180,12 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     const running = await startServer()
     const { page, problems } = await openPage()
     await page.goto(`${running.url}/dashboard`)
-    await page.getByLabel('Token').fill(await running.token(['releases:read']))
+    await page.getByLabel('Token', { exact: true }).fill(await running.token(['releases:read']))
     await page.keyboard.press('Enter')
     await page.getByText('There is no product yet').waitFor()
     const staged = await stage()
     await page.goto(`${staged.running.url}/dashboard`)
-    await page.getByLabel('Token').fill(await staged.running.token(['releases:read']))
+    await page.getByLabel('Token', { exact: true }).fill(await staged.running.token(['releases:read']))
     await page.keyboard.press('Enter')
     await page.getByText('live', { exact: true }).waitFor()
     expect(await page.getByRole('heading', { level: 2 }).allInnerTexts()).toEqual([

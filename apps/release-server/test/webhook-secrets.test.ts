@@ -151,3 +151,61 @@ it('ProblemError.read() stops at its limit, whatever length was announced', asyn
   })
   expect(pulled).toBeLessThan(40)
 })
+
+it('a webhook that is paused gets nothing, nor later what it missed; it says what became of the last delivery', async () => {
+  const running = await startServer()
+  const { url, got } = await receiver()
+  const { webhook } = await call(running, 'POST', '/v1/webhooks', { url, events: ['token.create'] })
+  const types = () => got.map(({ body }) => (JSON.parse(body) as { type: string }).type)
+  const list = async () =>
+    ((await call(running, 'GET', '/v1/webhooks')) as unknown as { items: { paused: boolean; last: object | null }[] })
+      .items[0]
+  expect(await list()).toMatchObject({ paused: false, last: null })
+  await call(running, 'POST', `/v1/webhooks/${webhook.id}/test`)
+  await expect.poll(async () => (await list())?.last, { timeout: 10_000 }).toMatchObject({ ok: true, status: 204 })
+  expect(types()).toContain('webhook.test')
+  expect(await call(running, 'PATCH', `/v1/webhooks/${webhook.id}`, { paused: true })).toMatchObject({ paused: true })
+  got.length = 0
+  expect(await call(running, 'POST', `/v1/webhooks/${webhook.id}/test`)).toMatchObject({ code: 'SRV_CONFLICT' })
+  await call(running, 'PATCH', `/v1/webhooks/${webhook.id}`, { paused: false })
+  got.length = 0
+  await call(running, 'POST', `/v1/webhooks/${webhook.id}/test`)
+  await expect.poll(types, { timeout: 10_000 }).toContain('webhook.test')
+  // Events that a token was made while it was paused are not among them.
+  await running.token(['admin'])
+  await expect.poll(types, { timeout: 10_000 }).toContain('token.create')
+  const actions = (await (await running.client(['admin'])).audit()).map(({ action }) => action)
+  expect(actions).toEqual(expect.arrayContaining(['webhook.pause', 'webhook.resume']))
+})
+
+it('a webhook whose receiver says no, or is away, shows it; nobody tests or pauses what is not there', async () => {
+  const running = await startServer()
+  const refusing = createServer((request, response) => {
+    request.resume().on('end', () => response.writeHead(500).end())
+  })
+  await new Promise<void>((resolve) => {
+    refusing.listen(0, '127.0.0.1', resolve)
+  })
+  atEnd(async () => {
+    refusing.close()
+  })
+  const { port } = refusing.address() as { port: number }
+  const made = await call(running, 'POST', '/v1/webhooks', { url: `http://127.0.0.1:${port}/`, events: ['gc.run'] })
+  const away = await call(running, 'POST', '/v1/webhooks', { url: 'http://127.0.0.1:1/', events: ['gc.run'] })
+  for (const { webhook } of [made, away]) await call(running, 'POST', `/v1/webhooks/${webhook.id}/test`)
+  const last = async () => {
+    const { items } = (await call(running, 'GET', '/v1/webhooks')) as unknown as {
+      items: { id: string; last: object | null }[]
+    }
+    return [made, away].map(({ webhook }) => items.find(({ id }) => id === webhook.id)?.last)
+  }
+  await expect.poll(last, { timeout: 10_000 }).toMatchObject([
+    { ok: false, status: 500, type: 'webhook.test' },
+    { ok: false, status: null },
+  ])
+  const none = 'A'.repeat(16)
+  expect(await call(running, 'POST', `/v1/webhooks/${none}/test`)).toMatchObject({ code: 'SRV_NOT_FOUND' })
+  expect(await call(running, 'PATCH', `/v1/webhooks/${none}`, { paused: true })).toMatchObject({
+    code: 'SRV_NOT_FOUND',
+  })
+})

@@ -24,6 +24,18 @@ export function maySee(actor: Actor, product: string, channel?: string): boolean
   return productAllowed && (channel === undefined || actor.channels.length === 0 || actor.channels.includes(channel))
 }
 
+/** What is limited to some products and channels, or to none. */
+type Limits = Pick<Actor, 'products' | 'channels'>
+
+function within(outer: readonly string[], inner: readonly string[]): boolean {
+  return outer.length === 0 || (inner.length > 0 && inner.every((name) => outer.includes(name)))
+}
+
+/** Whether everything that `other` may see lies within the limits of an actor. */
+export function covers(actor: Limits, other: Limits): boolean {
+  return within(actor.products, other.products) && within(actor.channels, other.channels)
+}
+
 /** Whether an actor is limited to some products or channels. */
 export function isLimited(actor: Actor): boolean {
   return actor.products.length + actor.channels.length > 0

@@ -8,9 +8,11 @@ import { ServerError } from '../errors.ts'
 import { collection } from '../storage/collection.ts'
 import { listOf, mapOf, numeric, object, oneOf, optional, preset, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
+import { covers } from './actor.ts'
 import type { Actor } from './actor.ts'
 import type { Caller } from './caller.ts'
 import type { OidcChecker, OidcClaims } from './oidc.ts'
+import { namesOf } from './tokens.ts'
 import type { TokenChecker } from './tokens.ts'
 
 /** How long a login of the dashboard lasts at most; it never outlives its token. */
@@ -133,6 +135,11 @@ export class Authenticator {
     }
   }
 
+  /** Names of tokens, by actor. */
+  namesOf(actors: readonly string[]): Promise<Readonly<Record<string, string>>> {
+    return namesOf(this.#context.metadata, actors)
+  }
+
   /** Ends the session of a request; returns the cookie that removes it. */
   async logOut(request: FastifyRequest): Promise<string> {
     const secret = cookieOf(request)
@@ -173,11 +180,11 @@ export class Authenticator {
   }
 }
 
-/** Sessions that have not ended, newest first. */
-export async function listSessions(context: ServerContext): Promise<SessionView[]> {
+/** Sessions that have not ended and reach no further than an actor, newest first. */
+export async function listSessions(context: ServerContext, viewer: Actor): Promise<SessionView[]> {
   const now = context.clock()
   return (await sessions.all(context.metadata))
-    .filter(({ value }) => value.expires_ms > now)
+    .filter(({ value }) => value.expires_ms > now && covers(viewer, value.actor))
     .toSorted((one, other) => other.value.started_ms - one.value.started_ms)
     .map(({ key, value }) => ({
       id: key.slice(0, ID_LENGTH),
@@ -187,11 +194,11 @@ export async function listSessions(context: ServerContext): Promise<SessionView[
     }))
 }
 
-/** Ends a session at once; `SRV_NOT_FOUND` when there is none with this id. */
-export async function endSession(context: ServerContext, id: string, caller: Caller): Promise<void> {
+/** Ends a session at once; `SRV_NOT_FOUND` when there is none with this id, or it reaches further than `viewer`. */
+export async function endSession(context: ServerContext, id: string, caller: Caller, viewer: Actor): Promise<void> {
   await context.metadata.transaction([AUDIT_LOCK], async (records) => {
     const [found] = await sessions.list(records, { prefix: id, limit: 1 })
-    if (found === undefined || id.length !== ID_LENGTH)
+    if (found === undefined || id.length !== ID_LENGTH || !covers(viewer, found.value.actor))
       throw new ServerError('SRV_NOT_FOUND', 'There is no such session')
     await sessions.delete(records, found.key)
     await appendAudit(records, context.clock(), {

@@ -6,9 +6,10 @@ import type { NewToken, Scope, TokenView } from '@keyturn/release-client'
 import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import { ServerError } from '../errors.ts'
 import { collection } from '../storage/collection.ts'
-import type { MetadataStore } from '../storage/metadata-store.ts'
+import type { MetadataStore, RecordReader } from '../storage/metadata-store.ts'
 import { listOf, nullable, object, oneOf, optional, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
+import { covers, hasScope } from './actor.ts'
 import type { Actor } from './actor.ts'
 import type { Caller } from './caller.ts'
 
@@ -111,20 +112,63 @@ function view(id: string, stored: StoredToken): TokenView {
   return { id, ...shown }
 }
 
-/** All tokens, without secrets. */
-export async function listTokens(metadata: MetadataStore): Promise<TokenView[]> {
-  return (await tokens.all(metadata)).map(({ key, value }) => view(key, value))
+/** Tokens that reach no further than an actor, without secrets; all of them without an actor. */
+export async function listTokens(metadata: MetadataStore, actor?: Actor): Promise<TokenView[]> {
+  return (await tokens.all(metadata))
+    .filter(({ value }) => actor === undefined || covers(actor, value))
+    .map(({ key, value }) => view(key, value))
 }
 
-/** Revokes a token; `SRV_NOT_FOUND` when there is none with this id. */
-export async function revokeToken(dependencies: TokenDependencies, id: string, caller: Caller): Promise<void> {
+/**
+ * Refuses a token that could do more than the one who makes it.
+ *
+ * @throws ServerError `SRV_SCOPE`.
+ */
+export function checkGiven(actor: Actor, token: NewToken): void {
+  const missing = token.scopes.find((scope) => !hasScope(actor, scope))
+  if (missing !== undefined)
+    throw new ServerError('SRV_SCOPE', `Cannot create a token with scope ${missing}: your own token does not have it`)
+  if (!covers(actor, { products: token.products ?? [], channels: token.channels ?? [] }))
+    throw new ServerError('SRV_SCOPE', 'Cannot create a token that reaches further than your own', {
+      hint: `Limit it to products and channels of yours: ${[...actor.products, ...actor.channels].join(', ')}`,
+    })
+  // A quota counts for each token by itself: with a second one it would be none.
+  if (actor.uploadQuota !== undefined)
+    throw new ServerError('SRV_SCOPE', 'Cannot create a token with one that has an upload quota')
+}
+
+const TOKEN_PREFIX = 'token:'
+
+/** Names of tokens by the actor that the audit log shows; actors without a token have none. */
+export async function namesOf(
+  records: RecordReader,
+  actors: Iterable<string>,
+): Promise<Readonly<Record<string, string>>> {
+  const ids = new Set<string>()
+  for (const actor of actors) if (actor.startsWith(TOKEN_PREFIX)) ids.add(actor.slice(TOKEN_PREFIX.length))
+  if (ids.size === 0) return {}
+  const found = await tokens.getMany(records, [...ids])
+  return Object.fromEntries(found.map(({ key, value }) => [TOKEN_PREFIX + key, value.name]))
+}
+
+/**
+ * Revokes a token; `SRV_NOT_FOUND` when there is none with this id, or it reaches further than `actor`, if there is
+ * one.
+ */
+export async function revokeToken(
+  dependencies: TokenDependencies,
+  id: string,
+  caller: Caller,
+  actor?: Actor,
+): Promise<void> {
   const now = dependencies.clock()
   await dependencies.metadata.transaction([AUDIT_LOCK], async (records) => {
     const stored = await tokens.get(records, id)
-    if (stored === undefined) throw new ServerError('SRV_NOT_FOUND', 'There is no such token')
+    if (stored === undefined || (actor !== undefined && !covers(actor, stored)))
+      throw new ServerError('SRV_NOT_FOUND', 'There is no such token')
     if (stored.revoked_at !== null) return
     await tokens.put(records, { key: id, value: { ...stored, revoked_at: timestamp(now) } })
-    await appendAudit(records, now, { ...caller, action: 'token.revoke', target: id })
+    await appendAudit(records, now, { ...caller, action: 'token.revoke', target: id, facts: { name: stored.name } })
   })
 }
 

@@ -1,7 +1,7 @@
 import type { JsonObject } from '@keyturn/primitives'
 import { collection } from '../storage/collection.ts'
 import type { RecordWriter } from '../storage/metadata-store.ts'
-import { listOf, object, text, whole } from '../storage/shape.ts'
+import { flag, listOf, object, preset, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
 
 /** An event on its way to a webhook. */
@@ -19,8 +19,14 @@ export const deliveries = collection('deliveries', delivery)
 /** Deliveries whose last attempt failed, kept so that somebody can look at them. */
 export const deadDeliveries = collection('dead-deliveries', delivery)
 
-/** The one member of a webhook that matters here; the rest belongs to the room of webhooks. */
-const subscriptions = collection('webhooks', object<{ readonly events: readonly string[] }>({ events: listOf(text) }))
+/** The members of a webhook that matter here; the rest belongs to the room of webhooks. */
+const subscriptions = collection(
+  'webhooks',
+  object<{ readonly events: readonly string[]; readonly paused: boolean }>({
+    events: listOf(text),
+    paused: preset(flag, false),
+  }),
+)
 const counter = collection('counters', whole)
 
 /** What happened, for webhooks. */
@@ -39,8 +45,8 @@ export async function queueDeliveries(
   { type, data, only }: Announcement,
 ): Promise<void> {
   for (const { key, value } of await subscriptions.all(records)) {
-    const { events } = value
-    if (only === undefined ? events.length > 0 && !events.includes(type) : key !== only) continue
+    const { events, paused } = value
+    if (paused || (only === undefined ? events.length > 0 && !events.includes(type) : key !== only)) continue
     const sequence = ((await counter.get(records, 'deliveries')) ?? 0) + 1
     await counter.put(records, { key: 'deliveries', value: sequence })
     await deliveries.put(records, {

@@ -1,3 +1,26 @@
+import { scopes } from '@keyturn/release-client'
+
+function field(label: string, input: string, hint?: string): string {
+  return `<label>${label} ${input}</label>${hint === undefined ? '' : `<p class="hint">${hint}</p>`}`
+}
+
+const TOKEN_FORM = `<details id="new-token"><summary>New token</summary>
+<form id="token-form" class="fields" data-scopes="${scopes.join(' ')}" autocomplete="off">
+${field('Name', '<input name="name" required maxlength="120">', 'A person or a machine: the audit log shows this name.')}
+<fieldset><legend>May</legend><div id="token-scopes" class="choices"></div></fieldset>
+${field('Days', '<input name="days" type="number" min="1" max="400" value="90" required>')}
+${field('Only these products', '<input name="products">')}
+${field('Only these channels', '<input name="channels">', 'Names with commas between them; empty means all.')}
+<p id="token-error" class="bad" role="alert"></p>
+<p><button type="submit" class="main">Make the token</button></p></form></details>`
+
+const WEBHOOK_FORM = `<details id="new-webhook"><summary>New webhook</summary>
+<form id="webhook-form" class="fields" autocomplete="off">
+${field('Address', '<input name="url" type="url" required maxlength="2048" placeholder="https://chat.example.org/hook">')}
+${field('Events', '<input name="events" placeholder="channel.publish, channel.halt">', 'Empty means all.')}
+<p id="webhook-error" class="bad" role="alert"></p>
+<p><button type="submit" class="main">Make the webhook</button></p></form></details>`
+
 function section(id: string, title: string, content: string, wide = false): string {
   return `<section aria-labelledby="h-${id}"${wide ? ' class="wide"' : ''}><h2 id="h-${id}">${title}</h2>${content}</section>`
 }
@@ -42,7 +65,9 @@ export const PAGE_HTML = `<!doctype html>
     ${section('trust', 'Log and roles', scrolling('trust'))}
     ${section('storage', 'Storage', '<dl id="storage"></dl>')}
     ${section('adoption', 'Adoption', '<p class="hint">Of launchers that report.</p><div id="adoption-chart"></div><table id="adoption"></table><p class="hint">Counted by the server, without addresses or ids.</p><table id="downloads"></table>')}
-    ${section('webhooks', 'Webhooks', scrolling('webhooks'))}
+    ${section('tokens', 'Tokens', `<div id="token-secret"></div>${TOKEN_FORM}${scrolling('tokens')}`, true)}
+    ${section('sessions', 'Sessions', scrolling('sessions'))}
+    ${section('webhooks', 'Webhooks', `<div id="webhook-secret"></div>${WEBHOOK_FORM}${scrolling('webhooks')}`, true)}
     ${section('audit', 'Audit log', scrolling('audit'), true)}
   </div>
 </main>

@@ -1,6 +1,6 @@
-/** The parts of the dashboard that only show: keys, storage, adoption, audit log, webhooks. */
+/** The parts of the dashboard that only show: keys, storage, adoption, audit log. */
 export const PANELS_SCRIPT = `
-import { $, badge, bytes, call, due, el, number, plural, short, svg, table, who } from './view.js'
+import { $, badge, bytes, call, due, el, nameActors, number, plural, short, svg, table, who } from './view.js'
 
 const kinds = { content: 'Content key', transport: 'Transport key', release: 'Release key', head: 'Head key', identity: 'Release identity' }
 const states = { active: 'ok', next: '', retiring: 'warn', retired: '', revoked: 'bad', unusable: 'bad' }
@@ -86,15 +86,15 @@ export async function adoption(product) {
   ]), 'Nobody has reported yet')
 }
 
-export async function audit() {
-  const { items } = await call('GET', '/v1/audit?newest=true&limit=100')
-  table($('audit'), 'The last hundred entries of the audit log', ['#', 'When', 'Who', 'What', 'On'], items.map((entry) => [
-    entry.sequence, el('time', { dateTime: entry.at, textContent: entry.at.replace('T', ' ').replace('Z', '') }), who(entry.actor), entry.action, entry.target,
-  ]))
-}
+/** A token is known by its name, which the entry of its making has, and by its id for the pointer. */
+const target = ({ action, target: on, facts }) =>
+  action.startsWith('token.') && facts.name ? el('span', { title: on, textContent: facts.name }) : on
 
-export async function webhooks() {
-  const { items } = await call('GET', '/v1/webhooks')
-  table($('webhooks'), 'Webhooks', ['Address', 'Events', 'Since'], items.map((hook) => [hook.url, hook.events.join(', ') || 'all', hook.created_at.slice(0, 10)]), 'No webhooks')
+export async function audit() {
+  const { items, names } = await call('GET', '/v1/audit?newest=true&limit=100')
+  nameActors(names)
+  table($('audit'), 'The last hundred entries of the audit log', ['#', 'When', 'Who', 'What', 'On'], items.map((entry) => [
+    entry.sequence, el('time', { dateTime: entry.at, textContent: entry.at.replace('T', ' ').replace('Z', '') }), who(entry.actor), entry.action, target(entry),
+  ]))
 }
 `

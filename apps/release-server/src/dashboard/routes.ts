@@ -5,6 +5,7 @@ import { ServerError } from '../errors.ts'
 import type { Authenticator } from '../access/sessions.ts'
 import { PAGE_HTML } from './page.ts'
 import { PANELS_SCRIPT } from './panels.ts'
+import { ACCESS_SCRIPT } from './access.ts'
 import { PAGE_SCRIPT } from './script.ts'
 import { PAGE_STYLE } from './style.ts'
 import { VIEW_SCRIPT } from './view.ts'
@@ -33,6 +34,7 @@ export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticat
   const files: readonly [string, string, string][] = [
     ['/dashboard', 'text/html; charset=utf-8', PAGE_HTML],
     ['/dashboard/script.js', 'text/javascript; charset=utf-8', PAGE_SCRIPT],
+    ['/dashboard/access.js', 'text/javascript; charset=utf-8', ACCESS_SCRIPT],
     ['/dashboard/panels.js', 'text/javascript; charset=utf-8', PANELS_SCRIPT],
     ['/dashboard/view.js', 'text/javascript; charset=utf-8', VIEW_SCRIPT],
     ['/dashboard/style.css', 'text/css; charset=utf-8', PAGE_STYLE],
@@ -74,8 +76,9 @@ export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticat
   )
 
   app.get('/dashboard/session', { config: { rate: 'public' } }, async (request, reply) => {
-    const { name, scopes } = await authenticator.authenticate(request)
-    return sendJson(reply, 200, { name, scopes })
+    const { name, scopes, products, channels } = await authenticator.authenticate(request)
+    const { [name]: title = name } = await authenticator.namesOf([name])
+    return sendJson(reply, 200, { name, title, scopes, products, channels })
   })
 
   app.post('/dashboard/logout', { config: { rate: 'login', idempotent: false } }, async (request, reply) => {

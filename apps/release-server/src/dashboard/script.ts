@@ -1,6 +1,7 @@
 /** Script of the dashboard: login, channels and releases, and live updates by server-sent events. */
 export const PAGE_SCRIPT = `
-import { $, badge, bytes, call, due, el, nameTokens, number, plural, say, table, who } from './view.js'
+import { $, ask, badge, bytes, call, due, el, nameActors, number, plural, say, table, who } from './view.js'
+import * as access from './access.js'
 import * as panels from './panels.js'
 
 let product = null
@@ -36,23 +37,14 @@ function controls(view, path) {
   const move = el('button', { type: 'button', textContent: 'Move rollout', disabled: slider.disabled })
   move.addEventListener('click', () => act('Rollout of ' + view.channel + ' to ' + slider.value + ' %', () => call('PATCH', path + '/rollout', { percent: Number(slider.value) })))
   const paused = view.rollout !== null && view.rollout.paused
-  const halt = el('button', { type: 'button', className: paused ? '' : 'danger', textContent: paused ? 'Resume' : 'Halt', disabled: slider.disabled })
-  const resume = () => act('Resume ' + view.channel, () => call('PATCH', path + '/rollout', { paused: false }))
-  halt.addEventListener('click', () => paused ? resume() : confirmHalt(view, path, halt))
-  return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output, move, halt)
-}
-
-/** One question, with the name of the release: a phone in the dark presses the wrong button easily. */
-function confirmHalt(view, path, halt) {
-  const question = 'Halt release ' + view.manifest.version
-  const yes = el('button', { type: 'button', className: 'danger', textContent: question })
-  const no = el('button', { type: 'button', textContent: 'Cancel' })
-  const asked = el('span', { className: 'controls', role: 'group', ariaLabel: 'Halt ' + view.channel + '?' }, yes, no)
   const halting = () => call('POST', path + ':halt', { reason: 'from the dashboard' })
-  yes.addEventListener('click', () => act('Halt ' + view.channel, halting))
-  no.addEventListener('click', () => { asked.replaceWith(halt); halt.focus() })
-  halt.replaceWith(asked)
-  no.focus()
+  const halt = paused ? el('button', { type: 'button', textContent: 'Resume', disabled: slider.disabled }) : ask({
+    label: 'Halt', name: 'Halt', question: 'Halt release ' + view.manifest.version, className: 'danger',
+    disabled: slider.disabled, work: () => act('Halt ' + view.channel, halting),
+  })
+  const resume = () => act('Resume ' + view.channel, () => call('PATCH', path + '/rollout', { paused: false }))
+  if (paused) halt.addEventListener('click', resume)
+  return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output, move, halt)
 }
 
 /** What needs a key is done on the publisher's machine: the exact commands, to be copied. */
@@ -101,7 +93,8 @@ function channelCard(view) {
 
 async function channels() {
   const focused = document.activeElement && document.activeElement.id
-  const { items } = await call('GET', '/v1/products/' + product.slug + '/channels')
+  const { items, names } = await call('GET', '/v1/products/' + product.slug + '/channels')
+  nameActors(names)
   const signer = await signerHint()
   $('channels').replaceChildren(...items.map(channelCard))
   if (signer) $('channels').append(signer)
@@ -137,7 +130,9 @@ const parts = [
   ['adoption', 'stats:read', () => panels.adoption(product)],
   ['storage', 'stats:read', panels.storage],
   ['audit', 'audit:read', panels.audit],
-  ['webhooks', 'admin', panels.webhooks],
+  ['tokens', 'admin', access.tokens],
+  ['sessions', 'admin', access.sessions],
+  ['webhooks', 'admin', access.webhooks],
 ]
 
 async function refresh(names) {
@@ -155,20 +150,16 @@ function listen() {
   events = new EventSource('/v1/events')
   events.addEventListener('open', () => { $('state').textContent = 'live' })
   events.addEventListener('error', () => { $('state').textContent = 'reconnecting …' })
-  const touches = { 'release.verify': ['audit', 'storage'], 'webhook.create': ['audit', 'webhooks'], 'webhook.delete': ['audit', 'webhooks'], 'noise.publish': ['audit', 'keys'], 'gc.run': ['audit', 'releases', 'storage'] }
-  const kinds = [...Object.keys(touches), 'channel.publish', 'channel.halt', 'channel.resume', 'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage', 'token.create', 'token.revoke']
+  const touches = { 'release.verify': ['audit', 'storage'], 'token.create': ['audit', 'tokens'], 'token.revoke': ['audit', 'tokens', 'sessions'],
+    'session.end': ['audit', 'sessions'], 'webhook.create': ['audit', 'webhooks'], 'webhook.delete': ['audit', 'webhooks'],
+    'webhook.pause': ['audit', 'webhooks'], 'webhook.resume': ['audit', 'webhooks'], 'noise.publish': ['audit', 'keys'], 'gc.run': ['audit', 'releases', 'storage'] }
+  const kinds = [...Object.keys(touches), 'channel.publish', 'channel.halt', 'channel.resume', 'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage']
   for (const kind of kinds) events.addEventListener(kind, async (message) => {
     const event = JSON.parse(message.data)
-    if (kind === 'token.create') await learnNames()
     await refresh(touches[kind] || ['channels', 'releases', 'keys', 'trust', 'audit'])
-    say(event.type + ' on ' + event.target + ' by ' + who(event.actor).textContent)
+    const target = event.type.startsWith('token.') ? who('token:' + event.target).textContent : event.target
+    say(event.type + ' on ' + target.replace('token:', '') + ' by ' + who(event.actor).textContent)
   })
-}
-
-/** Ids of tokens mean nothing to people; administrators see names. */
-async function learnNames() {
-  if (!may('admin')) return
-  try { nameTokens((await call('GET', '/v1/tokens')).items) } catch { /* A limited administrator may not list them: ids are shown. */ }
 }
 
 async function show() {
@@ -192,7 +183,9 @@ async function start() {
   try {
     const session = await call('GET', '/dashboard/session')
     scopes = session.scopes
-    await learnNames()
+    nameActors({ [session.name]: session.title })
+    access.tokenForm(session)
+    access.webhookForm()
     $('who').replaceChildren(who(session.name))
     await show()
   } catch (error) {

@@ -31,7 +31,7 @@ th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-top: 1px solid
 th[scope=row], time, .badge { white-space: nowrap; } td { overflow-wrap: break-word; }
 thead th { border-top: 0; color: var(--soft); font-size: .82rem; white-space: nowrap; } .scroll thead th { position: sticky; top: 0; background: var(--card); }
 .scroll { max-height: 24rem; overflow: auto; }
-#releases, #keys { min-width: 46rem; } #audit { min-width: 56rem; } #trust, #webhooks { min-width: 24rem; }
+#releases, #keys, #webhooks { min-width: 46rem; } #audit, #tokens { min-width: 56rem; } #trust, #sessions { min-width: 24rem; }
 @media (max-width: 40rem) { #board table { min-width: 0; } #board thead { display: none; }
   #board table, #board tbody, #board tr { display: block; }
   #board tr { padding: .4rem 0; border-top: 1px solid var(--line); } #board tr:first-child { border-top: 0; }
@@ -40,6 +40,10 @@ thead th { border-top: 0; color: var(--soft); font-size: .82rem; white-space: no
   #board th[scope=row]::before, #board td[data-name]::before { content: attr(data-name); color: var(--soft);
     font-weight: 400; }
   #board th[scope=row] { font-weight: 600; } #board td:not([data-name]) { display: block; } }
+form.fields { display: grid; gap: .5rem; max-width: 34rem; margin: .8rem 0 1.2rem; } .fields label { display: grid; gap: .2rem; }
+.fields input:not([type=checkbox]) { width: 100%; } .fields fieldset { border: 1px solid var(--line); border-radius: .4rem; padding: .4rem .7rem .6rem; min-width: 0; }
+.choices { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .15rem .8rem; } .choices label { display: block; }
+div:not(:empty) + details, details + .scroll { margin-top: .8rem; } .note code { flex-basis: 100%; margin: .3rem 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; } dt { color: var(--soft); } dd { margin: 0; }
 code { font-family: ui-monospace, monospace; font-size: .9em; overflow-wrap: anywhere; }
 details dl { margin-top: .5rem; } summary { cursor: pointer; color: var(--soft); }

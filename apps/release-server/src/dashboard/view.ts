@@ -13,11 +13,10 @@ export const svg = (name, attributes = {}, ...children) => {
   node.append(...children)
   return node
 }
-/** Names of tokens by the actor that the audit log shows; filled for callers who may list tokens. */
+/** Names of tokens by the actor that the audit log shows; the server tells them with what it lists. */
 const names = new Map()
-export function nameTokens(tokens) {
-  names.clear()
-  for (const { id, name } of tokens) names.set('token:' + id, name)
+export function nameActors(known) {
+  for (const [actor, name] of Object.entries(known || {})) names.set(actor, name)
 }
 /** Who did something: the name of the token where it is known, with its id for the pointer. */
 export const who = (actor) => el('span', { title: actor, textContent: names.get(actor) || actor })
@@ -52,6 +51,21 @@ export function table(node, caption, names, rows, nothing = 'Nothing yet') {
   }))))
   if (rows.length === 0) body.append(el('tr', {}, el('td', { colSpan: names.length, className: 'hint', textContent: nothing })))
   node.replaceChildren(el('caption', { className: 'unseen', textContent: caption }), head, body)
+}
+
+/** A button with one question after it: a phone in the dark presses the wrong button easily. */
+export function ask({ label, name, question, work, className = 'small danger', disabled = false }) {
+  const button = el('button', { type: 'button', className, textContent: label, ariaLabel: name, disabled })
+  button.addEventListener('click', () => {
+    const yes = el('button', { type: 'button', className, textContent: question })
+    const no = el('button', { type: 'button', className: className.replace(' danger', ''), textContent: 'Cancel' })
+    const asked = el('span', { className: 'controls', role: 'group', ariaLabel: name + '?' }, yes, no)
+    yes.addEventListener('click', work)
+    no.addEventListener('click', () => { asked.replaceWith(button); button.focus() })
+    button.replaceWith(asked)
+    no.focus()
+  })
+  return button
 }
 
 /** A state as a word, never by color alone. */

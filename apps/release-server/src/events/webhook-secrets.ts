@@ -5,7 +5,7 @@ import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { AUDIT_LOCK } from '../audit/audit.ts'
 import { collection } from '../storage/collection.ts'
-import { flag, listOf, object, optional, text } from '../storage/shape.ts'
+import { flag, listOf, nullable, object, optional, preset, text, whole } from '../storage/shape.ts'
 
 /** The secrets of a webhook in its record: in the clear without a vault, otherwise only a mark that they are sealed. */
 export interface StoredSecrets {
@@ -20,6 +20,19 @@ export interface WebhookView {
   /** Actions it subscribed to, such as `channel.publish`; empty: all. */
   readonly events: readonly string[]
   readonly created_at: string
+  /** Nothing is sent while it is paused, and nothing of that time later. */
+  readonly paused: boolean
+  /** What became of the last attempt; null before the first one. */
+  readonly last: DeliveryResult | null
+}
+
+/** What became of an attempt to deliver an event. */
+export interface DeliveryResult {
+  readonly at: string
+  readonly type: string
+  readonly ok: boolean
+  /** Status of the answer; null when there was none. */
+  readonly status: number | null
 }
 
 /** A webhook as stored. */
@@ -33,14 +46,16 @@ export const webhooks = collection(
     url: text,
     events: listOf(text),
     created_at: text,
+    paused: preset(flag, false),
+    last: preset(nullable(object<DeliveryResult>({ at: text, type: text, ok: flag, status: nullable(whole) })), null),
     secrets: optional(listOf(text)),
     sealed: optional(flag),
   }),
 )
 
 /** A webhook without its secrets. */
-export function viewOf({ id, url, events, created_at }: WebhookView): WebhookView {
-  return { id, url, events, created_at }
+export function viewOf({ id, url, events, created_at, paused, last }: WebhookView): WebhookView {
+  return { id, url, events, created_at, paused, last }
 }
 
 /** How often a rotation is tried again because another one came first. */

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto'
-import { base64Decode, base64Encode, base64urlEncode, KeyturnError, OneAtATime } from '@keyturn/primitives'
+import { base64Decode, base64Encode, base64urlEncode, isRecord, KeyturnError, OneAtATime } from '@keyturn/primitives'
 import type { Caller } from '../access/caller.ts'
 import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
-import { deadDeliveries, deliveries } from '../audit/deliveries.ts'
+import { deadDeliveries, deliveries, queueDeliveries } from '../audit/deliveries.ts'
 import type { Delivery } from '../audit/deliveries.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
@@ -49,7 +49,8 @@ export async function createWebhook(
   }
   const id = base64urlEncode(context.random(12))
   const secret = `whsec_${base64Encode(context.random(32))}`
-  const webhook: WebhookView = { id, url, events: [...events], created_at: timestamp(context.clock()) }
+  const created_at = timestamp(context.clock())
+  const webhook: WebhookView = { id, url, events: [...events], created_at, paused: false, last: null }
   const stored = await secrets.write(id, [secret])
   await context.metadata.transaction([AUDIT_LOCK], async (records) => {
     await webhooks.put(records, { key: id, value: { ...webhook, ...stored } })
@@ -95,6 +96,44 @@ export async function listWebhooks(context: ServerContext): Promise<WebhookView[
   return (await webhooks.all(context.metadata)).map(({ value }) => viewOf(value))
 }
 
+/**
+ * Pauses a webhook or lets it go on. What happens while it is paused is not sent later.
+ *
+ * @throws ServerError `SRV_NOT_FOUND`.
+ */
+export async function pauseWebhook(
+  context: ServerContext,
+  id: string,
+  paused: boolean,
+  caller: Caller,
+): Promise<WebhookView> {
+  return await context.metadata.transaction([AUDIT_LOCK], async (records) => {
+    const stored = await readWebhook(records, id)
+    const next = { ...stored, paused }
+    if (stored.paused === paused) return viewOf(stored)
+    await webhooks.put(records, { key: id, value: next })
+    await appendAudit(records, context.clock(), {
+      ...caller,
+      action: paused ? 'webhook.pause' : 'webhook.resume',
+      target: id,
+    })
+    return viewOf(next)
+  })
+}
+
+/**
+ * Queues a test event for one webhook; what became of it is its `last`.
+ *
+ * @throws ServerError `SRV_NOT_FOUND`, `SRV_CONFLICT` while it is paused.
+ */
+export async function pingWebhook(context: ServerContext, id: string): Promise<void> {
+  await context.metadata.transaction([AUDIT_LOCK], async (records) => {
+    if ((await readWebhook(records, id)).paused)
+      throw new ServerError('SRV_CONFLICT', 'Cannot send a test event: this webhook is paused')
+    await queueDeliveries(records, context.clock(), { type: 'webhook.test', data: { id }, only: id })
+  })
+}
+
 /** Removes a webhook and what waits for it. */
 export async function deleteWebhook(
   context: ServerContext,
@@ -108,6 +147,12 @@ export async function deleteWebhook(
     await appendAudit(records, context.clock(), { ...caller, action: 'webhook.delete', target: id })
   })
   await secrets.remove(id)
+}
+
+/** What became of one attempt; the status is null without an answer, undefined when nothing was sent. */
+interface Sent {
+  readonly outcome: 'done' | 'again' | 'gone'
+  readonly status: number | null | undefined
 }
 
 /** Sends waiting deliveries, from any replica; each is claimed first, so that two replicas do not send it at once. */
@@ -140,7 +185,10 @@ export class WebhookSender {
     for (const { key, value } of await deliveries.all(this.#context.metadata)) {
       if (value.next_ms > now || this.#closed) continue
       const claimed = await this.#claim(key, now)
-      if (claimed !== undefined) await this.#settle(key, claimed, await this.#send(key, claimed))
+      if (claimed === undefined) continue
+      const sent = await this.#send(key, claimed)
+      await this.#settle(key, claimed, sent)
+      await this.#note(claimed, sent)
     }
   }
 
@@ -160,9 +208,9 @@ export class WebhookSender {
     })
   }
 
-  async #send(id: string, delivery: Delivery): Promise<'done' | 'again' | 'gone'> {
+  async #send(id: string, delivery: Delivery): Promise<Sent> {
     const webhook = await webhooks.get(this.#context.metadata, delivery.webhook)
-    if (webhook === undefined) return 'gone'
+    if (webhook === undefined || webhook.paused) return { outcome: 'gone', status: undefined }
     const seconds = Math.floor(this.#context.clock() / 1000)
     try {
       const secrets = await this.#secrets.read(delivery.webhook, webhook)
@@ -178,15 +226,30 @@ export class WebhookSender {
         },
       })
       await answer.body?.cancel()
-      return answer.ok ? 'done' : answer.status === 410 ? 'gone' : 'again'
+      const { ok, status } = answer
+      return { outcome: ok ? 'done' : status === 410 ? 'gone' : 'again', status }
     } catch (error) {
       if (error instanceof KeyturnError)
         this.#context.log.warn({ code: error.code, webhook: delivery.webhook }, 'a webhook cannot be signed')
-      return 'again'
+      return { outcome: 'again', status: null }
     }
   }
 
-  async #settle(key: string, delivery: Delivery, outcome: 'done' | 'again' | 'gone'): Promise<void> {
+  /** Notes with the webhook what became of the attempt, unless none was made. */
+  async #note({ webhook: id, body }: Delivery, { outcome, status }: Sent): Promise<void> {
+    if (status === undefined) return
+    const event: unknown = JSON.parse(body)
+    const type = isRecord(event) && typeof event['type'] === 'string' ? event['type'] : ''
+    const at = timestamp(this.#context.clock())
+    await this.#context.metadata.transaction([AUDIT_LOCK], async (records) => {
+      const stored = await webhooks.get(records, id)
+      if (stored === undefined) return
+      const last = { at, type, ok: outcome === 'done', status }
+      await webhooks.put(records, { key: id, value: { ...stored, last } })
+    })
+  }
+
+  async #settle(key: string, delivery: Delivery, { outcome }: Sent): Promise<void> {
     const pause = PAUSES_MS[delivery.attempt]
     await this.#context.metadata.transaction([`delivery:${key}`], async (records) => {
       if (outcome !== 'again') return deliveries.delete(records, key)

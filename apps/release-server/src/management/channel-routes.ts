@@ -8,6 +8,7 @@ import { publish } from '../releases/publication.ts'
 import { protectChannel, viewAccess } from '../releases/protect-channel.ts'
 import { readProduct } from '../releases/products.ts'
 import { maySee } from '../access/actor.ts'
+import { namesOf } from '../access/tokens.ts'
 import { actorOf, objectSchema, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
 interface PublishBody {
@@ -47,7 +48,11 @@ function channelLookUpRoutes(app: FastifyInstance, context: ServerContext): void
       const items = (await channelsOf(context.metadata, request.params.p)).filter(({ product, channel }) =>
         maySee(actorOf(request), product, channel),
       )
-      return sendJson(reply, 200, { items, cursor: null })
+      const names = await namesOf(
+        context.metadata,
+        items.flatMap(({ wanted }) => (wanted === null ? [] : [wanted.asked_by])),
+      )
+      return sendJson(reply, 200, { items, names, cursor: null })
     },
   )
 

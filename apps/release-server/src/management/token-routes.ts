@@ -4,21 +4,29 @@ import type { AuditEntry, NewToken } from '@keyturn/release-client'
 import { auditEntries, auditKey } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
 import { endSession, listSessions } from '../access/sessions.ts'
-import { createToken, listTokens, MAX_TOKEN_DAYS, revokeToken } from '../access/tokens.ts'
-import { callerOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson } from '../http/route.ts'
+import { checkGiven, createToken, listTokens, MAX_TOKEN_DAYS, namesOf, revokeToken } from '../access/tokens.ts'
+import { actorOf, callerOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson } from '../http/route.ts'
 
 /** Routes of tokens, sessions and the audit log. */
 export function tokenRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get(
     '/v1/tokens',
-    { config: { scope: 'admin', summary: 'All tokens, without secrets' } },
-    async (_request, reply) => sendJson(reply, 200, { items: await listTokens(context.metadata), cursor: null }),
+    {
+      config: { scope: 'admin', reach: 'checked', summary: 'Tokens that reach no further than yours, without secrets' },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, { items: await listTokens(context.metadata, actorOf(request)), cursor: null }),
   )
 
   app.post<{ Body: NewToken }>(
     '/v1/tokens',
     {
-      config: { scope: 'admin', idempotent: false, summary: 'Create a token; its secret is shown this once' },
+      config: {
+        scope: 'admin',
+        reach: 'checked',
+        idempotent: false,
+        summary: 'Create a token that can do no more than yours; its secret is shown this once',
+      },
       schema: {
         body: objectSchema(
           {
@@ -33,32 +41,42 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
         ),
       },
     },
-    async (request, reply) => sendJson(reply, 201, await createToken(context, request.body, callerOf(request))),
+    async (request, reply) => {
+      checkGiven(actorOf(request), request.body)
+      return sendJson(reply, 201, await createToken(context, request.body, callerOf(request)))
+    },
   )
 
   app.delete<{ Params: { id: string } }>(
     '/v1/tokens/:id',
-    { config: { scope: 'admin', summary: 'Revoke a token at once' } },
+    { config: { scope: 'admin', reach: 'checked', summary: 'Revoke a token at once' } },
     async (request, reply) => {
-      await revokeToken(context, request.params.id, callerOf(request))
+      await revokeToken(context, request.params.id, callerOf(request), actorOf(request))
       return reply.code(204).send()
     },
   )
 
   app.get(
     '/v1/sessions',
-    { config: { scope: 'admin', summary: 'Open sessions of the dashboard' } },
-    async (_request, reply) => sendJson(reply, 200, { items: await listSessions(context), cursor: null }),
+    { config: { scope: 'admin', reach: 'checked', summary: 'Open sessions of the dashboard' } },
+    async (request, reply) => {
+      const items = await listSessions(context, actorOf(request))
+      const names = await namesOf(
+        context.metadata,
+        items.map(({ actor }) => actor),
+      )
+      return sendJson(reply, 200, { items, names, cursor: null })
+    },
   )
 
   app.delete<{ Params: { id: string } }>(
     '/v1/sessions/:id',
     {
-      config: { scope: 'admin', summary: 'End a session at once' },
+      config: { scope: 'admin', reach: 'checked', summary: 'End a session at once' },
       schema: { params: objectSchema({ id: { type: 'string', pattern: '^[0-9a-f]{32}$' } }) },
     },
     async (request, reply) => {
-      await endSession(context, request.params.id, callerOf(request))
+      await endSession(context, request.params.id, callerOf(request), actorOf(request))
       return reply.code(204).send()
     },
   )
@@ -93,7 +111,8 @@ function auditRoutes(app: FastifyInstance, context: ServerContext): void {
       const limit = pageLimit(request.query.limit)
       if (request.query.newest !== undefined) {
         const newest = await auditEntries.list(context.metadata, { reverse: true, limit })
-        return sendJson(reply, 200, { items: newest.map(({ value }) => value), cursor: null })
+        const items = newest.map(({ value }) => value)
+        return sendJson(reply, 200, { items, names: await namesIn(context, items), cursor: null })
       }
       const items = await auditPage(
         context,
@@ -108,9 +127,17 @@ function auditRoutes(app: FastifyInstance, context: ServerContext): void {
       }
       return sendJson(reply, 200, {
         items,
+        names: await namesIn(context, items),
         cursor: items.length < limit ? null : String(items.at(-1)?.sequence ?? after),
       })
     },
+  )
+}
+
+function namesIn(context: ServerContext, items: readonly AuditEntry[]): Promise<Readonly<Record<string, string>>> {
+  return namesOf(
+    context.metadata,
+    items.map(({ actor }) => actor),
   )
 }
 

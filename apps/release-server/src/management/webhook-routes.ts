@@ -1,14 +1,19 @@
 import type { FastifyInstance } from 'fastify'
 import type { ServerContext } from '../context.ts'
-import { AUDIT_LOCK } from '../audit/audit.ts'
-import { queueDeliveries } from '../audit/deliveries.ts'
-import { createWebhook, deleteWebhook, listWebhooks, rotateWebhookSecret } from '../events/webhooks.ts'
+import {
+  createWebhook,
+  deleteWebhook,
+  listWebhooks,
+  pauseWebhook,
+  pingWebhook,
+  rotateWebhookSecret,
+} from '../events/webhooks.ts'
 import type { WebhookSecrets } from '../events/webhook-secrets.ts'
 import { objectSchema, sendJson, callerOf } from '../http/route.ts'
 
 const params = objectSchema({ id: { type: 'string', pattern: '^[A-Za-z0-9_-]{16}$' } })
 
-/** Routes of webhooks: create, list, rotate the secret, test, delete. */
+/** Routes of webhooks: create, list, rotate the secret, test, pause, delete. */
 export function webhookRoutes(app: FastifyInstance, context: ServerContext, secrets: WebhookSecrets): void {
   webhookListRoutes(app, context, secrets)
   webhookChangeRoutes(app, context, secrets)
@@ -64,15 +69,19 @@ function webhookChangeRoutes(app: FastifyInstance, context: ServerContext, secre
     '/v1/webhooks/:id/test',
     { config: { scope, summary: 'Send a test event' }, schema: { params } },
     async (request, reply) => {
-      await context.metadata.transaction([AUDIT_LOCK], (records) =>
-        queueDeliveries(records, context.clock(), {
-          type: 'webhook.test',
-          data: { id: request.params.id },
-          only: request.params.id,
-        }),
-      )
+      await pingWebhook(context, request.params.id)
       return sendJson(reply, 202, {})
     },
+  )
+
+  app.patch<{ Params: { id: string }; Body: { paused: boolean } }>(
+    '/v1/webhooks/:id',
+    {
+      config: { scope, summary: 'Pause a webhook or let it go on' },
+      schema: { params, body: objectSchema({ paused: { type: 'boolean' } }) },
+    },
+    async (request, reply) =>
+      sendJson(reply, 200, await pauseWebhook(context, request.params.id, request.body.paused, callerOf(request))),
   )
 
   app.delete<{ Params: { id: string } }>(
