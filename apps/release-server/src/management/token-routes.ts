@@ -56,6 +56,11 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
     },
   )
 
+  sessionRoutes(app, context)
+  auditRoutes(app, context)
+}
+
+function sessionRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get(
     '/v1/sessions',
     { config: { scope: 'admin', reach: 'checked', summary: 'Open sessions of the dashboard' } },
@@ -80,8 +85,6 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
       return reply.code(204).send()
     },
   )
-
-  auditRoutes(app, context)
 }
 
 function auditRoutes(app: FastifyInstance, context: ServerContext): void {
