@@ -39,8 +39,10 @@ interface Ground {
   system(folder: string): FileSystem
   /** Waits until the system no longer remembers names, sizes and bytes that changed under another spelling. */
   settle?(): Promise<void>
-  /** Another volume, after the driver of this one died. */
+  /** Another volume, after the driver of this one died or damaged it. */
   renew?(): Promise<void>
+  /** What is wrong with the volume itself. */
+  fault?(): Promise<string | undefined>
 }
 
 /** A file on the disk. */
@@ -100,6 +102,11 @@ class Chain {
   async remove(): Promise<void> {
     await this.#ground.settle?.()
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  /** What happened so far. */
+  get story(): string {
+    return this.#log.join('\n')
   }
 
   async run(): Promise<void> {
@@ -305,7 +312,7 @@ class Chain {
   }
 
   #fail(what: string): never {
-    throw new Error(`${what}\n${this.#log.join('\n')}\non the disk: ${[...readDisk(this.#folder).keys()].join(' ')}`)
+    throw new Error(`${what}\non the disk: ${[...readDisk(this.#folder).keys()].join(' ')}`)
   }
 }
 
@@ -349,6 +356,13 @@ function tight(fs: FileSystem, folder: string, tree: RandomTree): FileSystem {
   return { ...fs, statfs: statfs as unknown as FileSystem['statfs'] }
 }
 
+/** Whether a failure is the driver's: it died, or a check of the volume finds damage that no program can do. */
+async function driverFault(ground: Ground, error: unknown): Promise<string | undefined> {
+  if (String(error).includes('ENOTCONN')) return 'died'
+  const fault = await ground.fault?.().catch(() => undefined)
+  return fault === undefined ? undefined : `damaged it (${String(error)}; ${fault})`
+}
+
 async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<void> {
   let [pairs, kills, old, deaths] = [0, 0, 0, 0]
   let publisher: Publisher | undefined
@@ -360,18 +374,16 @@ async function runPairs(ground: Ground, salt: number, count = PAIRS): Promise<vo
       await chain.run()
       await chain.remove()
     } catch (error) {
-      if (ground.renew !== undefined && deaths < MOST_DEATHS && String(error).includes('ENOTCONN')) {
+      const fault = await driverFault(ground, error)
+      const where = `chain ${index} of seed ${SEED}, after ${pairs} pairs`
+      if (ground.renew !== undefined && deaths < MOST_DEATHS && fault !== undefined) {
         deaths += 1
-        console.log(`chain ${index} of seed ${SEED}: the driver of the volume died; on with another volume`)
+        console.log(`${where}: the driver of the volume ${fault}; on with another volume`)
         await ground.renew()
         continue
       }
-      throw new Error(
-        `chain ${index} of seed ${SEED}, after ${pairs} pairs: ${error instanceof Error ? error.message : String(error)}`,
-        {
-          cause: error,
-        },
-      )
+      const message = error instanceof Error ? error.message : String(error)
+      throw new Error(`${where}: ${message}\n${chain.story}`, { cause: error })
     }
     pairs += chain.pairs
     kills += chain.kills
@@ -416,6 +428,7 @@ describe('update() over random pairs and chains of trees, with changes by the pl
         folder: () => mount.folder(),
         system: () => nodeFileSystem,
         settle: () => mount.forget(),
+        fault: () => mount.fault(),
         renew: async () => {
           await mount.unmount()
           const next = await foldingMount(false)

@@ -7,6 +7,8 @@ import { isRecord, parseStrictJson } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { PlayerConfig } from '../player-config.ts'
 import { LAUNCHER_CHANNEL } from '../launcher-channel.ts'
+import { confirmBundle, readPointer, writePointer } from './bundle-pointer.ts'
+import type { Build, Pointer } from './bundle-pointer.ts'
 
 /** What an update of the launcher itself needs. */
 export interface SelfUpdateOptions {
@@ -24,22 +26,8 @@ export const BUNDLE_FILE = 'player.cjs'
 /** Says which Node the bundle needs: `{"node":24}`. */
 export const NODE_FILE = 'node.json'
 
-interface Build {
-  readonly sha256: string
-  readonly version: string
-  /** Major version of the Node it was made for. */
-  readonly node: number
-  /** SHA-256 of the manifest it came with; absent in pointers of earlier launchers. */
-  readonly manifest?: string | undefined
-}
-
-/** `current.json`, which the loader reads. */
-interface Pointer extends Build {
-  readonly confirmed: boolean
-  readonly tries: number
-  /** The confirmed build before this one. */
-  readonly previous?: Build | undefined
-}
+/** Names of bundles and pointers until they are whole. */
+const UNFINISHED = /^\.([0-9a-f]{64}\.cjs|current\.json)\.[0-9a-f]{12}\.tmp$/
 
 /**
  * Keeps the launcher itself up to date. The launcher is an install like any other, on channel `launcher` of the same
@@ -79,6 +67,7 @@ export class SelfUpdate {
 
   async #update(): Promise<boolean> {
     const { folder, config } = this.#options
+    await this.#removeUnfinished()
     const { version } = await this.#engine.update({ signal: this.#stop.signal })
     await this.#forgetWithdrawn()
     if (version === undefined || !(await this.#fitsNode())) return false
@@ -86,14 +75,25 @@ export class SelfUpdate {
     const bytes = await this.#engine.read(BUNDLE_FILE)
     if (bytes === undefined) return false
     const sha256 = createHash('sha256').update(bytes).digest('hex')
-    const current = await this.#read()
-    if (sha256 === this.#options.runningSha256 || sha256 === current?.sha256) return false
+    const current = await readPointer(folder)
+    if (sha256 === this.#options.runningSha256) return false
+    if (sha256 === current?.sha256) return await this.#restore(sha256, bytes)
     await writeFileAtomic(join(folder, `${sha256}.cjs`), bytes)
     const previous = current?.confirmed === true ? buildOf(current) : current?.previous
     const { manifestSha256: manifest } = await this.#engine.status()
-    await this.#write({ sha256, version, node: config.nodeMajor, manifest, confirmed: false, tries: 0, previous })
+    const pointer = { sha256, version, node: config.nodeMajor, manifest, confirmed: false, tries: 0, previous }
+    await writePointer(folder, pointer)
     await this.#forgetWithdrawn()
     await this.#removeOthers([sha256, previous?.sha256, this.#options.runningSha256])
+    return true
+  }
+
+  /** The bundle that is pointed to and does not run failed; or a virus scanner, a cleaner or a disk took its file. */
+  async #restore(sha256: string, bytes: Uint8Array): Promise<boolean> {
+    const place = join(this.#options.folder, `${sha256}.cjs`)
+    const found = await readFile(place).catch(() => undefined)
+    if (found !== undefined && Buffer.compare(found, bytes) === 0) return false
+    await writeFileAtomic(place, bytes)
     return true
   }
 
@@ -107,19 +107,17 @@ export class SelfUpdate {
 
   /** What the publisher withdrew is not fallen back to. */
   async #forgetWithdrawn(): Promise<void> {
-    const current = await this.#read()
+    const current = await readPointer(this.#options.folder)
     const manifest = current?.previous?.manifest
     if (current === undefined || manifest === undefined) return
     if ((await this.#engine.withdrawn([manifest])).length === 0) return
-    await this.#write({ ...current, previous: undefined })
+    await writePointer(this.#options.folder, { ...current, previous: undefined })
     await this.#removeOthers([current.sha256, this.#options.runningSha256])
   }
 
   /** Says that the bundle which runs works: it served a page or a command. */
   async confirm(): Promise<void> {
-    const current = await this.#read()
-    if (current === undefined || current.confirmed || current.sha256 !== this.#options.runningSha256) return
-    await this.#write({ ...current, confirmed: true })
+    await confirmBundle(this.#options.folder, this.#options.runningSha256)
   }
 
   /** Ends a download; it goes on at the next start. */
@@ -135,18 +133,10 @@ export class SelfUpdate {
     for (const name of bundles) if (!kept.includes(name.slice(0, 64))) await rm(join(folder, name), { force: true })
   }
 
-  async #read(): Promise<Pointer | undefined> {
-    try {
-      const value = parseStrictJson(await readFile(join(this.#options.folder, 'current.json')))
-      if (!isRecord(value) || typeof value['sha256'] !== 'string') return undefined
-      return value as unknown as Pointer
-    } catch {
-      return undefined
-    }
-  }
-
-  async #write(pointer: Pointer): Promise<void> {
-    await writeFileAtomic(join(this.#options.folder, 'current.json'), Buffer.from(JSON.stringify(pointer)))
+  /** Deletes what launchers that were killed had begun to write. */
+  async #removeUnfinished(): Promise<void> {
+    const { folder } = this.#options
+    for (const name of await readdir(folder)) if (UNFINISHED.test(name)) await rm(join(folder, name), { force: true })
   }
 }
 

@@ -4,6 +4,7 @@ import { LauncherProgram } from '../program/program.ts'
 import { parsePlayerConfig } from '../player-config.ts'
 import { PlayerSession } from './player-session.ts'
 import { defaultFolder } from './default-folder.ts'
+import { confirmBundle } from './bundle-pointer.ts'
 import { readPlayerState } from './player-state.ts'
 import type { PlayerContext } from './player-session.ts'
 
@@ -47,5 +48,8 @@ async function run(start: PlayerStart, stop: AbortController): Promise<number> {
     programFolder: start.root,
     player: { config, stateFolder, folder: installFolder ?? defaultFolder(context) },
   })
-  return await program.run(argv)
+  const code = await program.run(argv)
+  // A bundle that ended a command well works, without a window too: scripts may start it again and again.
+  if (code === 0) await confirmBundle(stateFolder, start.runningSha256)
+  return code
 }

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, expect, it } from 'vitest'
+import { confirmBundle } from '../../src/player/bundle-pointer.ts'
 import { SelfUpdate } from '../../src/player/self-update.ts'
 import type { PlayerConfig } from '../../src/player-config.ts'
 import { temporaryFolder, treeFetch } from '../../../../packages/install-engine/test/support/install.ts'
@@ -110,5 +112,30 @@ describe('a launcher that updates itself', () => {
     await writeFile(join(folder, 'current.json'), '{}')
     expect(await update().check()).toBe(true) // repaired first
     expect(JSON.parse(await readFile(join(folder, 'current.json'), 'utf8'))).toMatchObject({ sha256: hash('one') })
+  })
+
+  it('brings back a bundle whose file a virus scanner or a disk took, and leaves a failed one alone (row 377)', async () => {
+    const { folder, update, release, take } = await studio()
+    await release('1.1.0', 'one')
+    await take('one')
+    const place = join(folder, `${hash('one')}.cjs`)
+    await rm(place)
+    expect(await update().check()).toBe(true)
+    expect(await readFile(place, 'utf8')).toBe('one')
+    await writeFile(place, 'on')
+    expect(await update().check()).toBe(true)
+    expect(await readFile(place, 'utf8')).toBe('one')
+    expect(await update().check()).toBe(false)
+  })
+
+  it('is not ended by a pointer that cannot be written when it says that it works (row 377)', async () => {
+    const { folder, update, release, pointer } = await studio()
+    await release('1.1.0', 'one')
+    expect(await update().check()).toBe(true)
+    const fs = faultFileSystem({ plan: { at: 0, mode: 'fail', lasting: true } })
+    await confirmBundle(folder, hash('one'), fs)
+    expect(await pointer()).toMatchObject({ confirmed: false })
+    await confirmBundle(folder, hash('one'))
+    expect(await pointer()).toMatchObject({ confirmed: true })
   })
 })

@@ -1,8 +1,9 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** A mounted volume that folds names. */
 export interface FoldingMount {
@@ -11,6 +12,8 @@ export interface FoldingMount {
   folder(): Promise<string>
   /** Mounts it again: what the system remembered of names under other spellings is gone. */
   forget(): Promise<void>
+  /** What is wrong with the volume itself, which only its driver can have done; nothing without a tool that checks. */
+  fault(): Promise<string | undefined>
   unmount(): Promise<void>
 }
 
@@ -18,6 +21,7 @@ interface Way {
   readonly kind: string
   readonly make: readonly [string, ...string[]]
   readonly mount: readonly [string, ...string[]]
+  readonly check: readonly [string, ...string[]]
 }
 
 const OPTIONS = 'umask=000'
@@ -27,14 +31,24 @@ const FORGETTING: Way = {
   kind: 'exFAT by FUSE that remembers no names',
   make: ['mkfs.exfat'],
   mount: ['mount.exfat-fuse', '-o', `${OPTIONS},${FORGETS}`],
+  check: ['fsck.exfat', '-n'],
 }
+const EXFAT = { make: ['mkfs.exfat'], check: ['fsck.exfat', '-n'] } as const
 const WAYS: readonly Way[] = [
-  { kind: 'exFAT by FUSE', make: ['mkfs.exfat'], mount: ['mount.exfat-fuse', '-o', OPTIONS] },
-  { kind: 'exFAT', make: ['mkfs.exfat'], mount: ['mount', '-t', 'exfat', '-o', OPTIONS] },
-  { kind: 'VFAT', make: ['mkfs.vfat', '-F', '32'], mount: ['mount', '-t', 'vfat', '-o', `${OPTIONS},utf8`] },
+  { ...EXFAT, kind: 'exFAT by FUSE', mount: ['mount.exfat-fuse', '-o', OPTIONS] },
+  { ...EXFAT, kind: 'exFAT', mount: ['mount', '-t', 'exfat', '-o', OPTIONS] },
+  {
+    kind: 'VFAT',
+    make: ['mkfs.vfat', '-F', '32'],
+    mount: ['mount', '-t', 'vfat', '-o', `${OPTIONS},utf8`],
+    check: ['fsck.vfat', '-n'],
+  },
 ]
 const MEMORY = '/dev/shm'
 const SIZE_BYTES = 300 * 1024 * 1024
+/** A driver may need a moment after its volume was unmounted, and a busy machine makes it long. */
+const PATIENCE_MS = 30_000
+const PAUSE_MS = 100
 
 function tryRun([program, ...args]: readonly [string, ...string[]]): string | undefined {
   try {
@@ -42,6 +56,31 @@ function tryRun([program, ...args]: readonly [string, ...string[]]): string | un
   } catch {
     return undefined
   }
+}
+
+/** Runs a command until it works; after a while, says why it does not, and what this process holds open below `place`. */
+async function runPatiently([program, ...args]: readonly [string, ...string[]], place: string): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += PAUSE_MS) {
+    const { status, stderr } = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] })
+    if (status === 0) {
+      if (waitedMs > 0) console.log(`${program} of ${place} took ${waitedMs} ms`)
+      return
+    }
+    if (waitedMs >= PATIENCE_MS)
+      throw new Error(`${program} of ${place}: ${stderr.trim()}; open: ${openBelow(place).join(' ')}`)
+    await sleep(PAUSE_MS)
+  }
+}
+
+function openBelow(place: string): string[] {
+  return readdirSync('/proc/self/fd').flatMap((name) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${name}`)
+      return path.startsWith(place) ? [path] : []
+    } catch {
+      return [] // closed meanwhile
+    }
+  })
 }
 
 /**
@@ -59,7 +98,7 @@ export async function foldingMount(remembersNames = true): Promise<FoldingMount 
   await writeFile(image, '')
   await truncate(image, SIZE_BYTES)
   execFileSync('mkdir', [place])
-  for (const { kind, make, mount } of remembersNames ? WAYS : [FORGETTING, ...WAYS.slice(1)]) {
+  for (const { kind, make, mount, check } of remembersNames ? WAYS : [FORGETTING, ...WAYS.slice(1)]) {
     if (tryRun([...make, image]) === undefined) continue
     const loop = tryRun(['losetup', '-f', '--show', image])
     if (loop === undefined) continue
@@ -70,10 +109,16 @@ export async function foldingMount(remembersNames = true): Promise<FoldingMount 
     }
     if (tryRun([...mount, loop, place]) !== undefined && folds(place)) {
       const forget = async (): Promise<void> => {
-        if (tryRun(['umount', place]) === undefined || tryRun([...mount, loop, place]) === undefined)
-          throw new Error(`Cannot mount ${place} again: something in it is open`)
+        await runPatiently(['umount', place], place)
+        await runPatiently([...mount, loop, place], place)
       }
-      return { kind, folder: () => mkdtemp(join(place, 'game-')), forget, unmount }
+      const fault = async (): Promise<string | undefined> => {
+        await runPatiently(['umount', place], place)
+        const { status, stdout, stderr } = spawnSync(check[0], [...check.slice(1), loop], { encoding: 'utf8' })
+        await runPatiently([...mount, loop, place], place)
+        return status === 0 || status === null ? undefined : `${stdout}${stderr}`.trim()
+      }
+      return { kind, fault, folder: () => mkdtemp(join(place, 'game-')), forget, unmount }
     }
     tryRun(['umount', place])
     tryRun(['losetup', '-d', loop])
