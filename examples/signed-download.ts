@@ -5,23 +5,23 @@
 //   node examples/signed-download.ts
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { formatPin, incept, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
-import type { SignedEvent } from '@keyturn/kel'
+import { formatPin, sha256DigestSeal } from '@keyturn/kel'
+import { incept, rotate, seedSigner } from '@keyturn/kel/owner'
+import type { SignedEvent } from '@keyturn/kel/owner'
+import { initialTrustState, parseTrustRoot, verifyRelease } from '@keyturn/manifest'
 import {
   buildManifest,
   formatTime,
-  initialTrustState,
   manifestPin,
-  parseTrustRoot,
-  sha256Hex,
   signHead,
   signManifest,
-  verifyRelease,
   writeHead,
   writeManifest,
   writeRoles,
-} from '@keyturn/manifest'
-import type { DocumentSigner, ReleaseManifest, TrustState } from '@keyturn/manifest'
+} from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
+import type { ReleaseManifest, TrustState } from '@keyturn/manifest'
+import type { DocumentSigner } from '@keyturn/manifest/publish'
 import {
   concatBytes,
   ed25519PublicKey,

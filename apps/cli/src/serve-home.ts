@@ -1,4 +1,4 @@
-import { signHead } from '@keyturn/manifest'
+import { signHead } from '@keyturn/manifest/publish'
 import { hexEncode } from '@keyturn/primitives'
 import { keyAlias, openHome, readHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'

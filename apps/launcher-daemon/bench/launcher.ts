@@ -8,16 +8,9 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import {
-  buildManifest,
-  ChunkIndexer,
-  chunkParamsFor,
-  manifestPin,
-  signManifest,
-  writeChunkIndex,
-  writeManifest,
-} from '@keyturn/manifest'
-import type { ManifestEntry } from '@keyturn/manifest'
+import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest/delta'
+import { buildManifest, manifestPin, signManifest, writeManifest } from '@keyturn/manifest/publish'
+import type { ManifestEntry } from '@keyturn/manifest/publish'
 import { Publisher, signerOf } from '../../../packages/install-engine/test/support/publisher.ts'
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))

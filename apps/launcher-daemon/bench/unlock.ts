@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, open, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { buildManifest, formatTime, manifestPin, signManifest, writeManifest } from '@keyturn/manifest'
+import { buildManifest, formatTime, manifestPin, signManifest, writeManifest } from '@keyturn/manifest/publish'
 import { createEngine } from '@keyturn/install-engine'
 import type { Fetch } from '@keyturn/install-engine'
 import {

@@ -232,7 +232,7 @@ describe('the real program', () => {
         ]),
       )
       const { createHash } = await import('node:crypto')
-      const { buildManifest, manifestPin, signManifest, writeManifest } = await import('@keyturn/manifest')
+      const { buildManifest, manifestPin, signManifest, writeManifest } = await import('@keyturn/manifest/publish')
       const { signerOf } = await import('../../../packages/install-engine/test/support/publisher.ts')
       for (let index = 0; index < 100; index++) await mkdir(join(folder, 'data', String(index)), { recursive: true })
       for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), text)

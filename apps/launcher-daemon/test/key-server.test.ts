@@ -1,6 +1,7 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { didKey, incept, seedSigner, signStatement } from '@keyturn/kel'
+import { didKey } from '@keyturn/kel'
+import { incept, seedSigner, signStatement } from '@keyturn/kel/owner'
 import { createTransportIdentity } from '@keyturn/noise-keys'
 import {
   activeKey,

@@ -1,4 +1,4 @@
-import { incept, seedSigner } from '@keyturn/kel'
+import { incept, seedSigner } from '@keyturn/kel/owner'
 import { ed25519PublicKey, ed25519Sign, utf8Encode } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { describe, expect, it } from 'vitest'

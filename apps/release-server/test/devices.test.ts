@@ -1,5 +1,7 @@
-import { didKey, incept, rotate, seedSigner, signStatement } from '@keyturn/kel'
-import type { KeyState, SignedEvent } from '@keyturn/kel'
+import { didKey } from '@keyturn/kel'
+import { incept, rotate, seedSigner, signStatement } from '@keyturn/kel/owner'
+import type { KeyState } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import { writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import {
   concatBytes,

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
+import { parseHead, parseHeadEnvelope } from '@keyturn/manifest'
+import { writeHead } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
 import { utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'

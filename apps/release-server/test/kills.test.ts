@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseKill, signKill, writeKills } from '@keyturn/manifest'
+import { parseKill, signKill, writeKills } from '@keyturn/manifest/kill'
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { keyId, signerOf, TestPublisher } from './publisher.ts'

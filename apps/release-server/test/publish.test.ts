@@ -1,5 +1,6 @@
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
-import { initialTrustState, parseTrustRoot, signManifest, verifyRelease } from '@keyturn/manifest'
+import { initialTrustState, parseTrustRoot, verifyRelease } from '@keyturn/manifest'
+import { signManifest } from '@keyturn/manifest/publish'
 import { describe, expect, it } from 'vitest'
 import { keyId, signerOf, TestPublisher } from './publisher.ts'
 import { sha256Hex, someBytes, startServer } from './support.ts'

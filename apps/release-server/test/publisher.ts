@@ -1,18 +1,20 @@
-import { incept, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
-import type { SignedEvent } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import { incept, rotate, seedSigner } from '@keyturn/kel/owner'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import {
   addHeadSignature,
   buildManifest,
   formatTime,
   manifestPin,
-  sha256Hex,
   signHead,
   signManifest,
   writeHead,
   writeManifest,
   writeRoles,
-} from '@keyturn/manifest'
-import type { DocumentSigner, Head, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
+} from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
+import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
+import type { DocumentSigner } from '@keyturn/manifest/publish'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import { blobFromBytes } from '@keyturn/release-client'
 import type { BlobSource, ReleaseServerClient } from '@keyturn/release-client'

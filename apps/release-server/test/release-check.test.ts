@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { sampleOf } from '../src/releases/release-check.ts'
-import { signManifest } from '@keyturn/manifest'
+import { signManifest } from '@keyturn/manifest/publish'
 import { signerOf, TestPublisher } from './publisher.ts'
 import { fileUrl, someBytes, startServer } from './support.ts'
 

@@ -1,7 +1,9 @@
 import { cp, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { formatLogEntry, parseLogEntry, sha256Hex } from '@keyturn/manifest'
+import { parseLogEntry } from '@keyturn/manifest'
+import { formatLogEntry } from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
   fetchCheckpoint,

@@ -1,14 +1,7 @@
-import {
-  collectReceipts,
-  discoverWitness,
-  incept,
-  interact,
-  KelError,
-  rotate,
-  seedSigner,
-  verifyLog,
-} from '@keyturn/kel'
-import type { SignedEvent } from '@keyturn/kel'
+import { KelError, verifyLog } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
+import { collectReceipts, discoverWitness } from '@keyturn/kel/witness'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import { concatBytes, ed25519PublicKey } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import type { RateOptions } from '../src/access/rates.ts'

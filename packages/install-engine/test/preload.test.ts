@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatTime } from '@keyturn/manifest'
+import { formatTime } from '@keyturn/manifest/publish'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { faultFileSystem } from '@keyturn/primitives/testing'

@@ -1,7 +1,8 @@
 // Verifying a log against bare Ed25519 verification of the same signatures, in the same run.
 import { concatBytes, ed25519PublicKey, ed25519Verify } from '@keyturn/primitives'
-import { incept, interact, rotate, seedSigner, verifyLog, verifyLogStream } from '@keyturn/kel'
-import type { SignedEvent } from '@keyturn/kel'
+import { verifyLog, verifyLogStream } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
+import type { SignedEvent } from '@keyturn/kel/owner'
 
 const eventCount = Number(process.argv[2] ?? 20_000)
 const seed = (n: number): Uint8Array => {

@@ -1,6 +1,7 @@
 // An identity with a pre-rotated key: created, rotated, verified by somebody who has nothing but its log and its pin.
 import { systemRandom } from '@keyturn/primitives'
-import { formatPin, incept, rotate, seedSigner, sha256DigestSeal, verifyLog } from '@keyturn/kel'
+import { formatPin, sha256DigestSeal, verifyLog } from '@keyturn/kel'
+import { incept, rotate, seedSigner } from '@keyturn/kel/owner'
 
 const [first, second, third] = [0, 1, 2].map(() => seedSigner([systemRandom(32)]))
 if (first === undefined || second === undefined || third === undefined) throw new Error('unreachable')

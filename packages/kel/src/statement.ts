@@ -11,7 +11,7 @@ import {
 import type { JsonValue } from '@keyturn/primitives'
 import { KelError } from './errors.ts'
 import type { KeyState } from './key-state.ts'
-import { collectSignatures } from './sign-event.ts'
+import { collectSignatures } from './owner/sign-event.ts'
 import { MAX_SEAL_TREE } from './seal-tree.ts'
 import type { SealProof } from './seal-tree.ts'
 import type { Signer } from './signer.ts'

@@ -9,18 +9,9 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { concatBytes } from '@keyturn/primitives'
 import { lockFile } from '@keyturn/primitives/node'
 import { faultFileSystem } from '@keyturn/primitives/testing'
-import {
-  checkStream,
-  collectReceipts,
-  incept,
-  interact,
-  Kel,
-  KelError,
-  localWitness,
-  memoryStore,
-  rotate,
-  verifyLogStream,
-} from '../src/index.ts'
+import { checkStream, Kel, KelError, memoryStore, verifyLogStream } from '../src/index.ts'
+import { incept, interact, rotate } from '../src/owner/index.ts'
+import { collectReceipts, localWitness } from '../src/witness/index.ts'
 import { fileLog } from '../src/node/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { forge, rotationFields } from './support/forge.ts'

@@ -1,20 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { concatBytes, ed25519Sign } from '@keyturn/primitives'
-import {
-  attachSignatures,
-  buildRotation,
-  checkStream,
-  collectSignatures,
-  incept,
-  interact,
-  Kel,
-  KelError,
-  localWitness,
-  memoryStore,
-  rotate,
-  writeReceipt,
-} from '../src/index.ts'
-import type { SignedEvent, Witness } from '../src/index.ts'
+import { checkStream, Kel, KelError, memoryStore } from '../src/index.ts'
+import { attachSignatures, buildRotation, collectSignatures, incept, interact, rotate } from '../src/owner/index.ts'
+import { localWitness, writeReceipt } from '../src/witness/index.ts'
+import type { SignedEvent } from '../src/owner/index.ts'
+import type { Witness } from '../src/witness/index.ts'
 import { signatureGroup, witnessGroup } from '../src/cesr/attachments.ts'
 import { encodeCurrentOnlySignature, encodeIndexedSignature } from '../src/cesr/indexed-signature.ts'
 import { saidify } from '../src/said.ts'

@@ -1,17 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
 import { concatBytes } from '@keyturn/primitives'
-import {
-  checkStream,
-  incept,
-  interact,
-  Kel,
-  KelError,
-  localWitness,
-  memoryStore,
-  rotate,
-  verifyLog,
-} from '../src/index.ts'
+import { checkStream, Kel, KelError, memoryStore, verifyLog } from '../src/index.ts'
+import { incept, interact, rotate } from '../src/owner/index.ts'
+import { localWitness } from '../src/witness/index.ts'
 import type { KeyState } from '../src/index.ts'
 import { wholeLength } from '../src/replay.ts'
 import { readFrames } from '../src/stream.ts'

@@ -4,18 +4,18 @@ import * as signify from 'signify-ts'
 import { concatBytes, utf8Decode } from '@keyturn/primitives'
 import { signatureGroup, witnessGroup } from '../src/cesr/attachments.ts'
 import { encodeIndexedSignature, readIndexedSignature } from '../src/cesr/indexed-signature.ts'
+import { keyText, verifyLog } from '../src/index.ts'
 import {
   buildInception,
   buildInteraction,
   buildRotation,
   incept,
   interact,
-  keyText,
   nextDigestOf,
   rotate,
-  verifyLog,
-} from '../src/index.ts'
-import type { KeyState, SignedEvent } from '../src/index.ts'
+} from '../src/owner/index.ts'
+import type { KeyState } from '../src/index.ts'
+import type { SignedEvent } from '../src/owner/index.ts'
 import { key, seed, signer } from './support/actors.ts'
 import { bytes } from './support/vectors.ts'
 

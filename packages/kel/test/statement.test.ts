@@ -15,15 +15,14 @@ import {
   parseDidKey,
   parseStatement,
   parseStatementEnvelope,
-  rotate,
   sha256DigestSeal,
-  signStatement,
   statementDigest,
   STATEMENT_TYPE,
   verifyAt,
   verifyLog,
   verifyStatement,
 } from '../src/index.ts'
+import { rotate, signStatement } from '../src/owner/index.ts'
 import type { VerifiedStatement } from '../src/index.ts'
 import { Actor, key, seed, signer } from './support/actors.ts'
 import { bytes, signifyVectors } from './support/vectors.ts'

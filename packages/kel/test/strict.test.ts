@@ -1,19 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { concatBytes } from '@keyturn/primitives'
-import {
-  abandon,
-  buildRotation,
-  formatPin,
-  incept,
-  isAbandoned,
-  Kel,
-  memoryStore,
-  nextDigestOf,
-  parsePin,
-  rotate,
-  verifyLog,
-} from '../src/index.ts'
-import type { InceptionPlan, RotationPlan } from '../src/index.ts'
+import { formatPin, isAbandoned, Kel, memoryStore, parsePin, verifyLog } from '../src/index.ts'
+import { abandon, buildRotation, incept, nextDigestOf, rotate } from '../src/owner/index.ts'
+import type { InceptionPlan, RotationPlan } from '../src/owner/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { forge, inceptionFields, rotationFields } from './support/forge.ts'
 

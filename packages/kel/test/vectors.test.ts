@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ed25519PublicKey, hexDecode, hexEncode } from '@keyturn/primitives'
-import { checkStream, keyText, nextDigestOf, verifyLog } from '../src/index.ts'
+import { checkStream, keyText, verifyLog } from '../src/index.ts'
+import { nextDigestOf } from '../src/owner/index.ts'
 import { bytes, signifyVectors } from './support/vectors.ts'
 import type { FinalState } from './support/vectors.ts'
 import type { KeyState } from '../src/index.ts'

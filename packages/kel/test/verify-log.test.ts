@@ -1,19 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { concatBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
-import {
-  abandon,
-  attachSignatures,
-  buildRotation,
-  collectSignatures,
-  compareLogs,
-  findPlace,
-  interact,
-  KelError,
-  rotate,
-  sha256DigestSeal,
-  verifyLog,
-  verifyLogAsync,
-} from '../src/index.ts'
+import { compareLogs, findPlace, KelError, sha256DigestSeal, verifyLog, verifyLogAsync } from '../src/index.ts'
+import { abandon, attachSignatures, buildRotation, collectSignatures, interact, rotate } from '../src/owner/index.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { forge, inceptionFields, interactionFields, rotationFields, sealed } from './support/forge.ts'
 import type { Fields } from './support/forge.ts'

@@ -4,19 +4,11 @@ import { coupleGroup, signatureGroup } from '../src/cesr/attachments.ts'
 import { encodeCounter } from '../src/cesr/counter.ts'
 import { encodeIndexedSignature } from '../src/cesr/indexed-signature.ts'
 import { encodeSequence } from '../src/cesr/matter.ts'
-import {
-  checkStream,
-  collectReceipts,
-  incept,
-  interact,
-  Kel,
-  localWitness,
-  memoryStore,
-  verifyLog,
-  verifyReceipts,
-  writeReceipt,
-} from '../src/index.ts'
-import type { Place, SignedEvent, VerifiedReceipt } from '../src/index.ts'
+import { checkStream, Kel, memoryStore, verifyLog, verifyReceipts } from '../src/index.ts'
+import { incept, interact } from '../src/owner/index.ts'
+import { collectReceipts, localWitness, writeReceipt } from '../src/witness/index.ts'
+import type { Place, VerifiedReceipt } from '../src/index.ts'
+import type { SignedEvent } from '../src/owner/index.ts'
 import { Actor, key, seed, signer } from './support/actors.ts'
 
 const code = (name: string): unknown => expect.objectContaining({ code: name })

@@ -3,21 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { concatBytes } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import {
-  collectReceipts,
-  discoverWitness,
-  httpWitness,
-  incept,
-  interact,
-  Kel,
-  localWitness,
-  memoryStore,
-  rotate,
-  seedSigner,
-  verifyLog,
-  writeReceipt,
-} from '../src/index.ts'
-import type { SignedEvent, Witness } from '../src/index.ts'
+import { Kel, memoryStore, verifyLog } from '../src/index.ts'
+import { incept, interact, rotate, seedSigner } from '../src/owner/index.ts'
+import { collectReceipts, discoverWitness, httpWitness, localWitness, writeReceipt } from '../src/witness/index.ts'
+import type { SignedEvent } from '../src/owner/index.ts'
+import type { Witness } from '../src/witness/index.ts'
 import { fileStore } from '../src/node/index.ts'
 import { key, seed, signer } from './support/actors.ts'
 import { serveWitness } from './support/witness-server.ts'

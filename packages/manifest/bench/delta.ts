@@ -21,8 +21,8 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Archive } from '@keyturn/m2pack-format'
 import { buildFolder, openArchiveFile, rewrapFile } from '@keyturn/m2pack-format/node'
-import { ChunkIndexer, chunkParams, planDelta, writeChunkIndex } from '@keyturn/manifest'
-import type { ChunkIndex, ChunkParams } from '@keyturn/manifest'
+import { ChunkIndexer, chunkParams, planDelta, writeChunkIndex } from '@keyturn/manifest/delta'
+import type { ChunkIndex, ChunkParams } from '@keyturn/manifest/delta'
 import { ed25519PublicKey, sha256, utf8Encode } from '@keyturn/primitives'
 
 const MEGABYTE = 1_000_000

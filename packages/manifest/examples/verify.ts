@@ -1,20 +1,19 @@
 // A publisher signs a release; a launcher that knows nothing but a pin decides whether to trust it.
-import { formatPin, incept, seedSigner, sha256DigestSeal } from '@keyturn/kel'
+import { formatPin, sha256DigestSeal } from '@keyturn/kel'
+import { incept, seedSigner } from '@keyturn/kel/owner'
+import { initialTrustState, parseTrustRoot, verifyRelease } from '@keyturn/manifest'
 import {
   buildManifest,
   formatTime,
-  initialTrustState,
   manifestPin,
-  parseTrustRoot,
-  sha256Hex,
   signHead,
   signManifest,
-  verifyRelease,
   writeHead,
   writeManifest,
   writeRoles,
-} from '@keyturn/manifest'
-import type { DocumentSigner } from '@keyturn/manifest'
+} from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
+import type { DocumentSigner } from '@keyturn/manifest/publish'
 import { ed25519PublicKey, ed25519Sign, hexEncode, systemRandom, utf8Encode } from '@keyturn/primitives'
 
 const now = Date.now()

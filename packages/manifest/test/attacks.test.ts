@@ -1,23 +1,18 @@
 import { concatBytes, ed25519Sign, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { afterAll, describe, expect, it } from 'vitest'
 import {
-  checkPath,
   initialTrustState,
   limits,
   parseRoles,
   parseTrustRoot,
   parseTrustState,
   rebuildTrustState,
-  sha256Hex,
-  signHead,
-  signManifest,
   verifyInstalled,
   verifyRelease,
-  writeHead,
-  writeManifest,
-  writeRoles,
   writeTrustState,
 } from '../src/index.ts'
+import { checkPath, signHead, signManifest, writeHead, writeManifest, writeRoles } from '../src/publish/index.ts'
+import { sha256Hex } from '@keyturn/primitives'
 import type { ReleaseDecision, ReleaseInput, VerifyOptions } from '../src/index.ts'
 import {
   BAD_PATHS,

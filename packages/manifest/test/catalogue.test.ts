@@ -1,6 +1,7 @@
 import { concatBytes, ed25519Sign, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { limits, pinnedKeysRoot, rebuildTrustState, signManifest, verifyRelease, writeRoles } from '../src/index.ts'
+import { limits, pinnedKeysRoot, rebuildTrustState, verifyRelease } from '../src/index.ts'
+import { signManifest, writeRoles } from '../src/publish/index.ts'
 import type { ReleaseInput, VerifyOptions } from '../src/index.ts'
 import { BAD_PATHS, requestsOf, rootCase } from './support/attack-cases.ts'
 import { Install } from './support/install.ts'

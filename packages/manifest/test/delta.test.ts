@@ -8,10 +8,10 @@ import {
   chunkParamsFor,
   parseChunkIndex,
   planDelta,
-  sha256Hex,
   writeChunkIndex,
-} from '../src/index.ts'
-import type { ChunkIndex, ChunkParams, DeltaPlan, ExpectedIndex } from '../src/index.ts'
+} from '../src/delta/index.ts'
+import { sha256Hex } from '@keyturn/primitives'
+import type { ChunkIndex, ChunkParams, DeltaPlan, ExpectedIndex } from '../src/delta/index.ts'
 
 const params = chunkParams.get(1) as ChunkParams
 const small: ChunkParams = { id: 1, minBytes: 64, averageBytes: 256, maxBytes: 1024, groupBytes: 16 }

@@ -3,14 +3,11 @@ import { sha256DigestSeal } from '@keyturn/kel'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  addHeadSignature,
   allFilesFor,
-  checkPath,
   componentsFor,
   diffManifests,
   filesFor,
   foldPath,
-  formatTime,
   formatTrustRoot,
   initialTrustState,
   limits,
@@ -26,13 +23,18 @@ import {
   parseTrustRoot,
   parseTrustState,
   sealedRoles,
-  signHead,
-  signManifest,
   verifyRelease,
-  writeHead,
-  writeRoles,
   writeTrustState,
 } from '../src/index.ts'
+import {
+  addHeadSignature,
+  checkPath,
+  formatTime,
+  signHead,
+  signManifest,
+  writeHead,
+  writeRoles,
+} from '../src/publish/index.ts'
 import type { Head, RoleDocument, TrustState } from '../src/index.ts'
 import { headOf } from './support/attack-cases.ts'
 import { codeOf } from './support/outcome.ts'

@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { utf8Decode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
+import { ChunkIndexer, chunkParams, writeChunkIndex } from '../src/delta/index.ts'
 import {
-  ChunkIndexer,
-  chunkParams,
   initialTrustState,
   parseHead,
   parseHeadEnvelope,
@@ -12,13 +11,10 @@ import {
   parseTrustRoot,
   parseTrustState,
   verifyRelease,
-  writeChunkIndex,
-  writeHead,
-  writeManifest,
-  writeRoles,
   writeTrustState,
 } from '../src/index.ts'
-import type { ChunkParams } from '../src/index.ts'
+import { writeHead, writeManifest, writeRoles } from '../src/publish/index.ts'
+import type { ChunkParams } from '../src/delta/index.ts'
 import { options } from './support/publisher.ts'
 
 const golden = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(`golden/1/${name}`, import.meta.url)))

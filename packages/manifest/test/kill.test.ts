@@ -1,16 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { dssePae, ed25519Sign, utf8Decode, utf8Encode } from '@keyturn/primitives'
-import {
-  findKills,
-  formatKill,
-  parseKill,
-  payloadTypes,
-  readKills,
-  signKill,
-  verifyInstalled,
-  verifyRelease,
-  writeKills,
-} from '../src/index.ts'
+import { verifyInstalled, verifyRelease } from '../src/index.ts'
+import { findKills, formatKill, parseKill, readKills, signKill, writeKills } from '../src/kill/index.ts'
+import { payloadTypes } from '../src/publish/index.ts'
 import { keyId, options, Publisher, seedOf, signerOf } from './support/publisher.ts'
 
 const ISSUED = '2026-11-21T03:00:00Z'

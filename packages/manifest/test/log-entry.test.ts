@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest'
 import fc from 'fast-check'
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
-import { formatLogEntry, ManifestError, offerDigest, parseHeadEnvelope, parseLogEntry } from '../src/index.ts'
+import { ManifestError, parseHeadEnvelope, parseLogEntry } from '../src/index.ts'
+import { formatLogEntry, offerDigest } from '../src/publish/index.ts'
 import type { LogEntry } from '../src/index.ts'
 import { Publisher } from './support/publisher.ts'
 

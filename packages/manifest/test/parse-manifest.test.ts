@@ -2,19 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { concatBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  buildManifest,
-  checkVersionName,
-  compareVersions,
-  ManifestError,
-  manifestTotals,
-  nextVersion,
-  parseManifest,
-  parseVersion,
-  sha256Hex,
-  writeManifest,
-} from '../src/index.ts'
-import type { ManifestEntry } from '../src/index.ts'
+import { manifestTotals } from '../src/check-manifest.ts'
+import { compareVersions, ManifestError, parseManifest } from '../src/index.ts'
+import { buildManifest, checkVersionName, nextVersion, writeManifest } from '../src/publish/index.ts'
+import { parseVersion } from '../src/version.ts'
+import { sha256Hex } from '@keyturn/primitives'
+import type { ManifestEntry } from '../src/publish/index.ts'
 import { haveVectors, vectorPath } from './conformance.ts'
 import { CONTENT_KEYS, FILES, NOW } from './support/publisher.ts'
 

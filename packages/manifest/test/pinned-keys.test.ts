@@ -13,9 +13,9 @@ import {
   rebuildTrustState,
   verifyInstalled,
   verifyRelease,
-  writeManifest,
   writeTrustState,
 } from '../src/index.ts'
+import { writeManifest } from '../src/publish/index.ts'
 import type { TrustState } from '../src/index.ts'
 import { codeOf } from './support/outcome.ts'
 import { DAY, keyId, NOW, options, Publisher, seedOf } from './support/publisher.ts'

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { floorOf, sha256Hex } from '../src/index.ts'
+import { floorOf } from '../src/index.ts'
+import { sha256Hex } from '@keyturn/primitives'
 import type { ReleaseInput, TrustState } from '../src/index.ts'
 import { Install } from './support/install.ts'
 import { DAY, NOW } from './support/publisher.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { addHeadSignature } from '../src/index.ts'
+import { addHeadSignature } from '../src/publish/index.ts'
 import type { RoleDocument } from '../src/index.ts'
 import { Install } from './support/install.ts'
 import { keyId, Publisher, signerOf } from './support/publisher.ts'

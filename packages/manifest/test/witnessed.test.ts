@@ -13,15 +13,8 @@ import {
   tilePath,
 } from '@keyturn/tlog'
 import type { NoteSigner } from '@keyturn/tlog'
-import {
-  formatLogEntry,
-  parseRoles,
-  parseTrustState,
-  verifyInstalled,
-  verifyRelease,
-  writeRoles,
-  writeTrustState,
-} from '../src/index.ts'
+import { parseRoles, parseTrustState, verifyInstalled, verifyRelease, writeTrustState } from '../src/index.ts'
+import { formatLogEntry, writeRoles } from '../src/publish/index.ts'
 import type { ManifestPin } from '../src/index.ts'
 import { DAY, NOW, options, Publisher, seedOf } from './support/publisher.ts'
 

@@ -3,9 +3,9 @@ import { PrimitivesError } from './errors.ts'
 import { requireLength } from './lengths.ts'
 
 /** Bytes of an AEAD key. */
-export const AEAD_KEY_LENGTH = 32
+const AEAD_KEY_LENGTH = 32
 /** Bytes that each AEAD here adds to a plaintext. */
-export const AEAD_TAG_LENGTH = 16
+const AEAD_TAG_LENGTH = 16
 
 const NO_AAD = new Uint8Array(0)
 const XCHACHA_NONCE_LENGTH = 24

@@ -3,7 +3,7 @@ import { PrimitivesError } from './errors.ts'
 import { requireLength } from './lengths.ts'
 
 /** Bytes of an X25519 key, public or secret. */
-export const X25519_KEY_LENGTH = 32
+const X25519_KEY_LENGTH = 32
 
 /** The X25519 public key (32 bytes) of a 32-byte secret (RFC 7748 §6.1). */
 export function x25519PublicKey(secret: Uint8Array): Uint8Array<ArrayBuffer> {

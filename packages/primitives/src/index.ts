@@ -1,6 +1,4 @@
 export {
-  AEAD_KEY_LENGTH,
-  AEAD_TAG_LENGTH,
   openAes256Gcm,
   openChaCha20Poly1305,
   openXChaCha20Poly1305,
@@ -9,7 +7,7 @@ export {
   sealXChaCha20Poly1305,
 } from './aead.ts'
 export type { AeadOptions, AeadOutputOptions } from './aead.ts'
-export { X25519_KEY_LENGTH, x25519, x25519PublicKey } from './agreement.ts'
+export { x25519, x25519PublicKey } from './agreement.ts'
 export { backendName } from './backend-name.ts'
 export { compareBytes, concatBytes, equalBytes, Reader, Writer } from './bytes.ts'
 export { collectBytes } from './collect-bytes.ts'

@@ -3,8 +3,8 @@ import type { Clock, RandomSource } from '@keyturn/primitives'
 import { KeystoreError } from '@keyturn/keystore'
 import type { Keystore } from '@keyturn/keystore'
 import { createKeystore, openKeystore } from '@keyturn/keystore/node'
-import type { Signer } from '@keyturn/kel'
-import type { DocumentSigner } from '@keyturn/manifest'
+import type { Signer } from '@keyturn/kel/owner'
+import type { DocumentSigner } from '@keyturn/manifest/publish'
 
 /** What a secret of a home is for; also decides how its public half is made. */
 export type KeyKind =

@@ -1,4 +1,4 @@
-import { formatTime } from '@keyturn/manifest'
+import { formatTime } from '@keyturn/manifest/publish'
 
 const DAY_MS = 86_400_000
 

@@ -5,15 +5,8 @@ import { parseSnapshot, parseStatement, parseStatementEnvelope, verifyLog } from
 import { Keystore, memoryStorage } from '@keyturn/keystore'
 import { createEngine } from '@keyturn/install-engine'
 import { memorySource, readArchiveHeader } from '@keyturn/m2pack-format'
-import {
-  formatOf,
-  parseChunkIndex,
-  parseHead,
-  parseHeadEnvelope,
-  parseManifest,
-  parseRoles,
-  parseTrustRoot,
-} from '@keyturn/manifest'
+import { formatOf, parseHead, parseHeadEnvelope, parseManifest, parseRoles, parseTrustRoot } from '@keyturn/manifest'
+import { parseChunkIndex } from '@keyturn/manifest/delta'
 import { parseKeyRecord } from '@keyturn/noise-keys'
 import { parseMetadata, parseSigningRequest } from '@keyturn/noise-keys/owner'
 import { KeyFloors } from '@keyturn/noise-keys/reader'

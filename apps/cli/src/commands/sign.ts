@@ -1,17 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import {
-  attachSealProof,
-  sha256Seal,
-  interact,
-  isEstablishmentOnly,
-  KelError,
-  parseStatementEnvelope,
-  signStatement,
-  verifyLog,
-  verifyStatement,
-} from '@keyturn/kel'
-import type { AppendResult, Kel, Signer, Statement } from '@keyturn/kel'
+import { isEstablishmentOnly, KelError, parseStatementEnvelope, verifyLog, verifyStatement } from '@keyturn/kel'
+import { attachSealProof, sha256Seal, interact, signStatement } from '@keyturn/kel/owner'
+import type { AppendResult, Kel, Statement } from '@keyturn/kel'
+import type { Signer } from '@keyturn/kel/owner'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
@@ -25,7 +17,7 @@ import {
   sealProofs,
 } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { refuseWhileKeyRotates } from '@keyturn/publisher/rotation'
+import { refuseWhileKeyRotates } from '@keyturn/publisher/pending'
 import { writeNote } from './git-notes.ts'
 import { subjectOf } from '../signed-subject.ts'
 import type { Subject } from '../signed-subject.ts'

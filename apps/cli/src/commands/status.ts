@@ -9,7 +9,7 @@ import { CliError } from '../errors.ts'
 import { homePaths, openHome } from '@keyturn/publisher'
 import { collectStatus, namedStatus, withServerHeads, writeCalendar } from '@keyturn/publisher/health'
 import type { HomeStatus, NamedStatus, StatusItem } from '@keyturn/publisher/health'
-import { finishingCommand } from '@keyturn/publisher/rotation'
+import { finishingCommand } from '@keyturn/publisher/pending'
 import { counted, formatTable } from '../output.ts'
 import { refuseExisting } from '../paths.ts'
 

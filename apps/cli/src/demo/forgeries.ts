@@ -1,15 +1,9 @@
-import { buildInteraction, buildRotation, collectSignatures, sha256DigestSeal } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import { buildInteraction, buildRotation, collectSignatures } from '@keyturn/kel/owner'
 import type { KeyState } from '@keyturn/kel'
-import {
-  manifestPin,
-  parseManifest,
-  sha256Hex,
-  signHead,
-  signManifest,
-  writeHead,
-  writeManifest,
-  writeRoles,
-} from '@keyturn/manifest'
+import { parseManifest } from '@keyturn/manifest'
+import { manifestPin, signHead, signManifest, writeHead, writeManifest, writeRoles } from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
 import type { RoleDocument } from '@keyturn/manifest'
 import {
   base64urlEncode,

@@ -1,4 +1,5 @@
-import { findKills, parseManifest, parseSignatures, verifyManifestSignatures } from '@keyturn/manifest'
+import { parseManifest, parseSignatures, verifyManifestSignatures } from '@keyturn/manifest'
+import { findKills } from '@keyturn/manifest/kill'
 import type { ManifestPin, ReleaseManifest, RoleDocument, SigningRule } from '@keyturn/manifest'
 import { base64Decode, base64Encode, collectBytes, KeyturnError, sha256Hex } from '@keyturn/primitives'
 import type { ReleaseView } from '@keyturn/release-client'

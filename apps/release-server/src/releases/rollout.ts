@@ -1,5 +1,6 @@
 import { timestamp } from '../time.ts'
-import { isWithdrawn, parseHead, parseHeadEnvelope, writeHead } from '@keyturn/manifest'
+import { isWithdrawn, parseHead, parseHeadEnvelope } from '@keyturn/manifest'
+import { writeHead } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import type { ChannelView, WantedHead } from '@keyturn/release-client'

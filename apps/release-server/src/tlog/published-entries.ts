@@ -1,4 +1,5 @@
-import { formatLogEntry, offerDigest, parseHead, parseHeadEnvelope } from '@keyturn/manifest'
+import { parseHead, parseHeadEnvelope } from '@keyturn/manifest'
+import { formatLogEntry, offerDigest } from '@keyturn/manifest/publish'
 import { documentKey, documents } from '../public/documents.ts'
 import { channelsOf } from '../releases/channels.ts'
 import { releases } from '../releases/releases.ts'

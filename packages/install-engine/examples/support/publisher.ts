@@ -1,18 +1,19 @@
 // A publisher with an identity, and what its server serves, in memory. Replaces `keyturn` and `keyturn-server` in
 // the examples beside this file.
 import { createHash } from 'node:crypto'
-import { incept, seedSigner, sha256DigestSeal } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import { incept, seedSigner } from '@keyturn/kel/owner'
 import {
   buildManifest,
   formatTime,
   manifestPin,
-  sha256Hex,
   signHead,
   signManifest,
   writeHead,
   writeManifest,
   writeRoles,
-} from '@keyturn/manifest'
+} from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
 import { ed25519PublicKey, ed25519Sign, hexEncode } from '@keyturn/primitives'
 
 const seed = (name: string): Uint8Array => new Uint8Array(createHash('sha256').update(name).digest())

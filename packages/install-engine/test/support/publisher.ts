@@ -1,31 +1,21 @@
 import { createHash } from 'node:crypto'
-import { incept, interact, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
-import type { Seal, SignedEvent } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
+import type { Seal } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel/owner'
+import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest/delta'
 import {
   buildManifest,
-  ChunkIndexer,
-  chunkParamsFor,
   formatTime,
   manifestPin,
   signHead,
   signManifest,
-  writeChunkIndex,
   writeHead,
   writeManifest,
   writeRoles,
-} from '@keyturn/manifest'
-import type {
-  BuildManifestOptions,
-  ContentKey,
-  DocumentSigner,
-  Head,
-  IndexReference,
-  ManifestEntry,
-  ManifestPin,
-  ReleaseManifest,
-  ReleasePlace,
-  RoleDocument,
-} from '@keyturn/manifest'
+} from '@keyturn/manifest/publish'
+import type { ContentKey, Head, IndexReference, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
+import type { BuildManifestOptions, DocumentSigner, ManifestEntry, ReleasePlace } from '@keyturn/manifest/publish'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import { keyCommitment, RuntimeKey, writeRuntimeKeyJson } from '@keyturn/runtime-key'
 

@@ -1,6 +1,7 @@
 import { concatBytes, ed25519PublicKey } from '@keyturn/primitives'
-import { incept, interact, rotate, seedSigner } from '../../src/index.ts'
-import type { InceptionPlan, KeyState, RotationPlan, SignedEvent, Signer } from '../../src/index.ts'
+import { incept, interact, rotate, seedSigner } from '../../src/owner/index.ts'
+import type { KeyState } from '../../src/index.ts'
+import type { InceptionPlan, RotationPlan, SignedEvent, Signer } from '../../src/owner/index.ts'
 
 /** The n-th test seed. */
 export function seed(n: number): Uint8Array {

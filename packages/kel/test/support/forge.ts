@@ -1,7 +1,8 @@
 import { concatBytes, ed25519Sign, utf8Encode } from '@keyturn/primitives'
 import { signatureGroup } from '../../src/cesr/attachments.ts'
 import { encodeIndexedSignature } from '../../src/cesr/indexed-signature.ts'
-import { keyText, nextDigestOf } from '../../src/index.ts'
+import { keyText } from '../../src/index.ts'
+import { nextDigestOf } from '../../src/owner/index.ts'
 import { SAID_PLACEHOLDER, saidify } from '../../src/said.ts'
 import { key, seed } from './actors.ts'
 

@@ -1,7 +1,8 @@
 // One of two processes that append to the same log at the same time, round by round. Told a log and a round on stdin,
 // it makes its own interaction over what it sees and tries to append it; it prints whether it won.
 import { createInterface } from 'node:readline'
-import { Kel, KelError, interact, seedSigner } from '@keyturn/kel'
+import { Kel, KelError } from '@keyturn/kel'
+import { interact, seedSigner } from '@keyturn/kel/owner'
 import { gitStore } from '@keyturn/kel/node'
 
 const [repo = '', name = '', seedHex = ''] = process.argv.slice(2)

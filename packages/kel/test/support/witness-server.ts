@@ -1,7 +1,8 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import type { KelError, Witness } from '../../src/index.ts'
+import type { KelError } from '../../src/index.ts'
+import type { Witness } from '../../src/witness/index.ts'
 
 /** Serves a witness over HTTP as keripy's agents and the release server do. */
 export async function serveWitness(witness: Witness): Promise<{ url: string; close: () => void }> {

@@ -1,5 +1,7 @@
-import { incept, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
-import type { KeyState, SignedEvent } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import { incept, rotate, seedSigner } from '@keyturn/kel/owner'
+import type { KeyState } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import { concatBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
   initialTrustState,
@@ -7,11 +9,9 @@ import {
   parseHeadEnvelope,
   parseTrustRoot,
   releaseSteps,
-  signHead,
   verifyRelease,
-  writeHead,
-  writeRoles,
 } from '../../src/index.ts'
+import { signHead, writeHead, writeRoles } from '../../src/publish/index.ts'
 import type { DocumentRequest, Head, ReleaseInput, RoleDocument } from '../../src/index.ts'
 import { Install } from './install.ts'
 import { keyId, options, publicKeyOf, Publisher, seedOf, signerOf } from './publisher.ts'

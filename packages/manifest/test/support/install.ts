@@ -1,5 +1,6 @@
 import { utf8Encode } from '@keyturn/primitives'
-import { sha256Hex, verifyInstalled, verifyRelease, writeTrustState } from '../../src/index.ts'
+import { verifyInstalled, verifyRelease, writeTrustState } from '../../src/index.ts'
+import { sha256Hex } from '@keyturn/primitives'
 import type {
   AcceptedRelease,
   InstalledDecision,

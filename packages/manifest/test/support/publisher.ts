@@ -1,31 +1,30 @@
-import { incept, interact, rotate, seedSigner, sha256DigestSeal } from '@keyturn/kel'
-import type { Seal, SignedEvent } from '@keyturn/kel'
+import { sha256DigestSeal } from '@keyturn/kel'
+import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
+import type { Seal } from '@keyturn/kel'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
+import { initialTrustState, parseTrustRoot } from '../../src/index.ts'
 import {
   buildManifest,
   formatTime,
-  initialTrustState,
   manifestPin,
-  parseTrustRoot,
-  sha256Hex,
   signHead,
   signManifest,
   writeHead,
   writeManifest,
   writeRoles,
-} from '../../src/index.ts'
+} from '../../src/publish/index.ts'
+import { sha256Hex } from '@keyturn/primitives'
 import type {
-  DocumentSigner,
   Head,
-  ManifestEntry,
   ManifestPin,
   ReleaseInput,
   ReleaseManifest,
-  ReleasePlace,
   RoleDocument,
   TrustState,
   VerifyOptions,
 } from '../../src/index.ts'
+import type { DocumentSigner, ManifestEntry, ReleasePlace } from '../../src/publish/index.ts'
 
 export const NOW = Date.parse('2026-11-21T00:00:00Z')
 export const DAY = 24 * 60 * 60 * 1000

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findKills, writeKills } from '@keyturn/manifest'
+import { findKills, writeKills } from '@keyturn/manifest/kill'
 import { openKeystore } from '@keyturn/keystore/node'
 import { parseMetadata, recoverTransportSecret } from '@keyturn/noise-keys/owner'
 import { KeyturnError, wipe } from '@keyturn/primitives'

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { sep } from 'node:path'
-import { limits, parseHeadEnvelope, verifyManifestSignatures, verifyThreshold, payloadTypes } from '@keyturn/manifest'
+import { limits, parseHeadEnvelope, verifyManifestSignatures, verifyThreshold } from '@keyturn/manifest'
+import { payloadTypes } from '@keyturn/manifest/publish'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'

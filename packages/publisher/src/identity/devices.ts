@@ -2,8 +2,10 @@ import { mkdir, readFile, readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hexEncode, parseStrictJson, sha256, utf8Encode } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
-import { KelError, parseDidKey, signStatement, verifyLog, verifyStatement } from '@keyturn/kel'
-import type { Kel, Signer } from '@keyturn/kel'
+import { KelError, parseDidKey, verifyLog, verifyStatement } from '@keyturn/kel'
+import { signStatement } from '@keyturn/kel/owner'
+import type { Kel } from '@keyturn/kel'
+import type { Signer } from '@keyturn/kel/owner'
 import type { Identity } from './identity.ts'
 
 /** What an identity says about a device. */

@@ -2,14 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
-import {
-  checkVersionName,
-  ManifestError,
-  parseManifest,
-  parseRoles,
-  sealedRoles,
-  verifyManifestSignatures,
-} from '@keyturn/manifest'
+import { ManifestError, parseManifest, parseRoles, sealedRoles, verifyManifestSignatures } from '@keyturn/manifest'
+import { checkVersionName } from '@keyturn/manifest/publish'
 import type { Head, ReleaseManifest, SigningRule } from '@keyturn/manifest'
 import { KeyturnError, printable } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'

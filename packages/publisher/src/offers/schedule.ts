@@ -1,6 +1,6 @@
 import { rename } from 'node:fs/promises'
 import { keyCommitment } from '@keyturn/m2pack-format'
-import { formatTime } from '@keyturn/manifest'
+import { formatTime } from '@keyturn/manifest/publish'
 import type { Head, ReleaseManifest } from '@keyturn/manifest'
 import { hexEncode, printable } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'

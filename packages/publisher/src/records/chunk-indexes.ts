@@ -1,6 +1,7 @@
 import { join } from 'node:path'
-import { parseChunkIndex } from '@keyturn/manifest'
-import type { ChunkIndex, ManifestFile } from '@keyturn/manifest'
+import { parseChunkIndex } from '@keyturn/manifest/delta'
+import type { ManifestFile } from '@keyturn/manifest'
+import type { ChunkIndex } from '@keyturn/manifest/delta'
 import { readIfThere, releaseFiles } from './store.ts'
 import type { StoredRelease } from './store.ts'
 

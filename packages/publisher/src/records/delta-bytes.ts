@@ -1,4 +1,4 @@
-import { planDelta } from '@keyturn/manifest'
+import { planDelta } from '@keyturn/manifest/delta'
 import { chunkIndexOf } from './chunk-indexes.ts'
 import type { StoredRelease } from './store.ts'
 

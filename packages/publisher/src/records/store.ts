@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { parseManifest, parseRoles, sealedRoles, sha256Hex } from '@keyturn/manifest'
+import { parseManifest, parseRoles, sealedRoles } from '@keyturn/manifest'
+import { sha256Hex } from '@keyturn/primitives'
 import type { ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'

@@ -1,5 +1,6 @@
 import type { VerifiedLog } from '@keyturn/kel'
-import { limits, ManifestError, parseHeadEnvelope, payloadTypes, verifyThreshold } from '@keyturn/manifest'
+import { limits, ManifestError, parseHeadEnvelope, verifyThreshold } from '@keyturn/manifest'
+import { payloadTypes } from '@keyturn/manifest/publish'
 import { KeyturnError } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'

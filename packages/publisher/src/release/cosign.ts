@@ -1,4 +1,6 @@
-import { parseManifest, parseSignatures, sha256Hex, signManifest, verifyManifestSignatures } from '@keyturn/manifest'
+import { parseManifest, parseSignatures, verifyManifestSignatures } from '@keyturn/manifest'
+import { signManifest } from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
 import type { ReleaseManifest } from '@keyturn/manifest'
 import { hexDecode, printable } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'

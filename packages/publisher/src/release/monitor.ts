@@ -1,4 +1,5 @@
-import { parseLogEntry, sha256Hex } from '@keyturn/manifest'
+import { parseLogEntry } from '@keyturn/manifest'
+import { sha256Hex } from '@keyturn/primitives'
 import type { LogEntry } from '@keyturn/manifest'
 import { hexDecode, hexEncode, isRecord, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'

@@ -1,14 +1,8 @@
 import { resolve } from 'node:path'
-import { buildManifest, nextVersion, sha256Hex, writeManifest } from '@keyturn/manifest'
-import type {
-  Component,
-  ContentKey,
-  IndexReference,
-  ManifestEntry,
-  ReleaseManifest,
-  ReleasePlace,
-  Requirements,
-} from '@keyturn/manifest'
+import { buildManifest, nextVersion, writeManifest } from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
+import type { Component, ContentKey, IndexReference, ReleaseManifest, Requirements } from '@keyturn/manifest'
+import type { ManifestEntry, ReleasePlace } from '@keyturn/manifest/publish'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
 import type { HomeContentKey, HomeDescription } from '../home.ts'

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { buildManifest, checkVersionName, nextVersion } from '@keyturn/manifest'
+import { buildManifest, checkVersionName, nextVersion } from '@keyturn/manifest/publish'
 import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'

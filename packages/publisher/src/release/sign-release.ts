@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { limits, manifestPin, signHead, signManifest, writeHead } from '@keyturn/manifest'
+import { limits } from '@keyturn/manifest'
+import { manifestPin, signHead, signManifest, writeHead } from '@keyturn/manifest/publish'
 import type { Head, ManifestPin, RoleDocument, Rollout } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'

@@ -1,5 +1,5 @@
 import { checkAlias } from '@keyturn/keystore'
-import { checkVersionName } from '@keyturn/manifest'
+import { checkVersionName } from '@keyturn/manifest/publish'
 import type { Facts } from './facts.ts'
 import type { Rotation } from './journal.ts'
 import { isChannelName } from '../names.ts'

@@ -1,5 +1,5 @@
 import { keyCommitment } from '@keyturn/m2pack-format'
-import { nextVersion } from '@keyturn/manifest'
+import { nextVersion } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'

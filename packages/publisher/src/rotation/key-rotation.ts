@@ -9,8 +9,9 @@
 // before the append leaves the old identity whole, one after it is completed by the next call.
 
 import { hexDecode, hexEncode } from '@keyturn/primitives'
-import { KelError, readSignedEvent, rotate } from '@keyturn/kel'
-import type { SignedEvent } from '@keyturn/kel'
+import { KelError } from '@keyturn/kel'
+import { readSignedEvent, rotate } from '@keyturn/kel/owner'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import { checkAlias, KeystoreError, nextAlias, parseNextAlias } from '@keyturn/keystore'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'

@@ -1,4 +1,4 @@
-import { nextDigestOf } from '@keyturn/kel'
+import { nextDigestOf } from '@keyturn/kel/owner'
 import { equalBytes, hexEncode, z32Encode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { openOwnLog } from '../identity/identity.ts'

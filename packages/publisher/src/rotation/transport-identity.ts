@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { copyFile, mkdir, rename } from 'node:fs/promises'
-import { checkRolesStep, parseRoles, writeRoles } from '@keyturn/manifest'
+import { parseRoles } from '@keyturn/manifest'
+import { checkRolesStep, writeRoles } from '@keyturn/manifest/publish'
 import { transportIdentity } from '@keyturn/noise-keys'
 import { parseMetadata } from '@keyturn/noise-keys/owner'
 import { pathExists, syncFolder } from '@keyturn/primitives/node'

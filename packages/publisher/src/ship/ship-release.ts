@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkVersionName, diffManifests } from '@keyturn/manifest'
+import { diffManifests } from '@keyturn/manifest'
+import { checkVersionName } from '@keyturn/manifest/publish'
 import type { Head, ReleaseManifest } from '@keyturn/manifest'
 import { canonicalJson, hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'

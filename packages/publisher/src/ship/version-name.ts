@@ -1,6 +1,6 @@
 import { KelError } from '@keyturn/kel'
 import { git } from '@keyturn/kel/node'
-import { nextVersion } from '@keyturn/manifest'
+import { nextVersion } from '@keyturn/manifest/publish'
 import { PublisherError } from '../errors.ts'
 import type { Project } from '../project/project.ts'
 

@@ -1,4 +1,4 @@
-import { chunkParamsFor } from '@keyturn/manifest'
+import { chunkParamsFor } from '@keyturn/manifest/delta'
 import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
 import type { HomeContentKey } from '../home.ts'

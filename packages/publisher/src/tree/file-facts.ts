@@ -1,4 +1,4 @@
-import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest'
+import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest/delta'
 import { hexEncode } from '@keyturn/primitives'
 import type { TreeFile } from './tree.ts'
 import { hashFile, readInPieces } from './tree.ts'

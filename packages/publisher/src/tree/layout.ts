@@ -1,4 +1,5 @@
-import { checkPath, matchesGlob } from '@keyturn/manifest'
+import { matchesGlob } from '@keyturn/manifest'
+import { checkPath } from '@keyturn/manifest/publish'
 import { printable } from '@keyturn/primitives'
 import { PublisherError } from '../errors.ts'
 

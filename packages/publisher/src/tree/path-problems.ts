@@ -1,4 +1,5 @@
-import { checkPath, foldPath, ManifestError } from '@keyturn/manifest'
+import { foldPath, ManifestError } from '@keyturn/manifest'
+import { checkPath } from '@keyturn/manifest/publish'
 import type { ManifestErrorCode, ReleaseManifest } from '@keyturn/manifest'
 import { printable } from '@keyturn/primitives'
 

@@ -2,9 +2,8 @@ import type { Command } from 'commander'
 import { openHome } from '@keyturn/publisher'
 import { listNamedIdentities, openIdentity, releaseIdentity } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
+import { abandonIdentity, describePending } from '@keyturn/publisher/pending'
 import {
-  abandonIdentity,
-  describePending,
   identityRotation,
   identityRotationSteps,
   isKeyRotationBinding,

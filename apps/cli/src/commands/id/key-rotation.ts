@@ -6,16 +6,8 @@ import { keepReason, openOwnLog, receiptCollector } from '@keyturn/publisher/ide
 import type { Identity } from '@keyturn/publisher/identity'
 import { requireFresh } from '@keyturn/publisher/records'
 import { openKnownClient } from '@keyturn/publisher/release'
-import {
-  abandonIdentityKey,
-  checkKeyRotation,
-  finishingCommand,
-  keyRotation,
-  keyRotationSteps,
-  pendingRotations,
-  previewRotation,
-  rotationPending,
-} from '@keyturn/publisher/rotation'
+import { abandonIdentityKey, finishingCommand, pendingRotations, rotationPending } from '@keyturn/publisher/pending'
+import { checkKeyRotation, keyRotation, keyRotationSteps, previewRotation } from '@keyturn/publisher/rotation'
 import type { KeyRotationPlan, KeyRotationState, RotationPreview, RotationRecord } from '@keyturn/publisher/rotation'
 import type { CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'

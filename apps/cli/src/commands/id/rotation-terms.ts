@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { sha256Seal } from '@keyturn/kel'
+import { sha256Seal } from '@keyturn/kel/owner'
 import type { Seal } from '@keyturn/kel'
 import { readReasons } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'

@@ -5,7 +5,7 @@ import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
 import { aliasFlag, openIdentity, openOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
-import { pendingRotations } from '@keyturn/publisher/rotation'
+import { pendingRotations } from '@keyturn/publisher/pending'
 import { stateJson } from './json.ts'
 
 export interface AliasOption {

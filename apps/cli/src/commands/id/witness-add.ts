@@ -1,4 +1,4 @@
-import { discoverWitness } from '@keyturn/kel'
+import { discoverWitness } from '@keyturn/kel/witness'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'

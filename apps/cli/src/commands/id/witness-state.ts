@@ -1,5 +1,6 @@
-import { checkStream, readSignedEvent } from '@keyturn/kel'
-import type { SignedEvent } from '@keyturn/kel'
+import { checkStream } from '@keyturn/kel'
+import { readSignedEvent } from '@keyturn/kel/owner'
+import type { SignedEvent } from '@keyturn/kel/owner'
 import { openOwnLog, readOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 

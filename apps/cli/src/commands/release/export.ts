@@ -17,7 +17,7 @@ import {
   releaseFiles,
 } from '@keyturn/publisher/records'
 import type { StoredRelease } from '@keyturn/publisher/records'
-import { refuseWhileRotating } from '@keyturn/publisher/rotation'
+import { refuseWhileRotating } from '@keyturn/publisher/pending'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 

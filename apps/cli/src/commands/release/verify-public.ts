@@ -1,4 +1,5 @@
-import { initialTrustState, parseTrustRoot, releaseSteps, sha256Hex } from '@keyturn/manifest'
+import { initialTrustState, parseTrustRoot, releaseSteps } from '@keyturn/manifest'
+import { sha256Hex } from '@keyturn/primitives'
 import type { AcceptedRelease, DocumentRequest, ManifestFile } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { checkRolesStep, limits, sha256Hex, writeRoles } from '@keyturn/manifest'
+import { limits } from '@keyturn/manifest'
+import { checkRolesStep, writeRoles } from '@keyturn/manifest/publish'
+import { sha256Hex } from '@keyturn/primitives'
 import type { LogPolicy, Role, RoleDocument } from '@keyturn/manifest'
 import { hexEncode, utf8Decode } from '@keyturn/primitives'
 import type { Command } from 'commander'
@@ -11,7 +13,7 @@ import { storeProposal } from '@keyturn/publisher/identity'
 import { daysFrom } from '@keyturn/publisher/keys'
 import type { KeyKind, Keys } from '@keyturn/publisher/keys'
 import { rolesInForce } from '@keyturn/publisher/records'
-import { refuseWhileRotating } from '@keyturn/publisher/rotation'
+import { refuseWhileRotating } from '@keyturn/publisher/pending'
 import { rolesData, rolesText } from './show.ts'
 
 interface ProposeOptions {

@@ -10,16 +10,8 @@ import { readIdentityLog, readPublishedChannels, requireFresh, rolesInForce } fr
 import { checkSignsAlone, openKnownClient } from '@keyturn/publisher/release'
 import type { StoredRoles } from '@keyturn/publisher/records'
 import type { ServerOptions } from '@keyturn/publisher/release'
-import {
-  checkIdentityRotation,
-  describeIdentity,
-  finishingCommand,
-  identityCovers,
-  identityRotation,
-  identityRotationSteps,
-  rotationPending,
-  stepsText,
-} from '@keyturn/publisher/rotation'
+import { describeIdentity, finishingCommand, identityCovers, rotationPending } from '@keyturn/publisher/pending'
+import { checkIdentityRotation, identityRotation, identityRotationSteps, stepsText } from '@keyturn/publisher/rotation'
 import type { IdentityState, RotationStep } from '@keyturn/publisher/rotation'
 import { withNextKey } from '../../flags/next-key.ts'
 import type { NextKeyOptions } from '../../flags/next-key.ts'

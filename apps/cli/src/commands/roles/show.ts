@@ -1,4 +1,5 @@
-import { parseTime, sha256Hex } from '@keyturn/manifest'
+import { parseTime } from '@keyturn/manifest'
+import { sha256Hex } from '@keyturn/primitives'
 import type { RoleDocument } from '@keyturn/manifest'
 import type { JsonValue } from '@keyturn/primitives'
 import type { Command } from 'commander'

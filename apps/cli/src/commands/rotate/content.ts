@@ -12,20 +12,17 @@ import {
   abandonContent,
   contentCovers,
   contentOverlaps,
-  contentRotation,
-  contentRotationSteps,
   describeContent,
   overlapData,
   overlapText,
-  planContentRotation,
   refuseRivals,
-  stepsText,
-} from '@keyturn/publisher/rotation'
+} from '@keyturn/publisher/pending'
+import { contentRotation, contentRotationSteps, planContentRotation, stepsText } from '@keyturn/publisher/rotation'
+import type { Overlap } from '@keyturn/publisher/pending'
 import type {
   ContentRotationOptions,
   ContentRotationPlan,
   ContentState,
-  Overlap,
   RotationRecord,
 } from '@keyturn/publisher/rotation'
 import type { Cli, Context } from '../../command.ts'

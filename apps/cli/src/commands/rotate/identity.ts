@@ -8,18 +8,21 @@ import { openKnownClient } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import {
   abandonIdentity,
-  checkIdentityRotation,
   describeIdentity,
   identityCovers,
   identityOverlaps,
+  overlapData,
+  overlapText,
+} from '@keyturn/publisher/pending'
+import {
+  checkIdentityRotation,
   identityRotation,
   identityRotationSteps,
   leftBehind,
-  overlapData,
-  overlapText,
   stepsText,
 } from '@keyturn/publisher/rotation'
-import type { IdentityRotationOptions, IdentityState, WantedIdentity } from '@keyturn/publisher/rotation'
+import type { WantedIdentity } from '@keyturn/publisher/pending'
+import type { IdentityRotationOptions, IdentityState } from '@keyturn/publisher/rotation'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { withNextKey } from '../../flags/next-key.ts'
 import type { NextKeyOptions } from '../../flags/next-key.ts'

@@ -1,6 +1,7 @@
 import type { CommandResult, Context } from '../../command.ts'
 import { readRotation, runHomeRotation } from '@keyturn/publisher/rotation'
-import type { AbandonedRotation, Rotation, RotationRecord, RotationStep } from '@keyturn/publisher/rotation'
+import type { AbandonedRotation } from '@keyturn/publisher/pending'
+import type { Rotation, RotationRecord, RotationStep } from '@keyturn/publisher/rotation'
 
 /** What a rotation came to. */
 export interface RotationOutcome<State> {

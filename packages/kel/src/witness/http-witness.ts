@@ -1,10 +1,10 @@
 import { concatBytes, parseStrictJson, printable } from '@keyturn/primitives'
-import { KelError, kelErrors } from './errors.ts'
-import type { KelErrorCode } from './errors.ts'
-import { parseKeyText } from './keys.ts'
-import { MAX_LOG_BYTES } from './limits.ts'
-import { quoted } from './rule.ts'
-import type { EventPlace, Witness } from './witness.ts'
+import { KelError, kelErrors } from '../errors.ts'
+import type { KelErrorCode } from '../errors.ts'
+import { parseKeyText } from '../keys.ts'
+import { MAX_LOG_BYTES } from '../limits.ts'
+import { quoted } from '../rule.ts'
+import type { EventPlace, Witness } from '../witness.ts'
 
 /** Options of {@link httpWitness} and {@link discoverWitness}. */
 export interface HttpWitnessOptions {

@@ -1,6 +1,6 @@
 import { utf8Encode } from '@keyturn/primitives'
-import { coupleGroup } from './cesr/attachments.ts'
-import { formatVersion } from './version-string.ts'
+import { coupleGroup } from '../cesr/attachments.ts'
+import { formatVersion } from '../version-string.ts'
 
 /** What a receipt speaks about. */
 export interface Receipted {

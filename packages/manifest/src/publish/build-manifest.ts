@@ -1,4 +1,4 @@
-import { checkManifestContent, manifestTotals } from './check-manifest.ts'
+import { checkManifestContent, manifestTotals } from '../check-manifest.ts'
 import type {
   Component,
   ContentKey,
@@ -7,11 +7,11 @@ import type {
   Platform,
   ReleaseManifest,
   Requirements,
-} from './model.ts'
-import { DEFAULT_FORMAT } from './parse-manifest.ts'
-import { formatTime } from './time.ts'
-import { checkDatedVersion, checkVersionName } from './version.ts'
-import { sortFiles } from './write-manifest.ts'
+} from '../model.ts'
+import { DEFAULT_FORMAT } from '../parse-manifest.ts'
+import { formatTime } from '../time.ts'
+import { checkDatedVersion, checkVersionName } from '../version.ts'
+import { sortFiles } from '../write-manifest.ts'
 
 /** One file of a release tree; what is left out has its default. */
 export interface ManifestEntry extends Omit<ManifestFile, 'platform' | 'required' | 'executable'> {

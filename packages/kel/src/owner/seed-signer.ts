@@ -1,5 +1,5 @@
 import { ed25519PublicKey, ed25519Sign } from '@keyturn/primitives'
-import type { Signer } from './signer.ts'
+import type { Signer } from '../signer.ts'
 
 /**
  * A signer over seeds held in memory. The seeds are neither copied nor wiped: their owner does that when the signer is

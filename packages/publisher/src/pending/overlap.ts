@@ -1,7 +1,7 @@
 import type { JsonObject } from '@keyturn/primitives'
 import type { HomeSession } from '../home-session.ts'
 import { readStoredHead } from '../records/heads.ts'
-import type { ContentRotationPlan } from './content.ts'
+import type { ContentRotationPlan } from '../rotation/content.ts'
 
 /** Something old that stays valid beside what a rotation puts in force. */
 export interface Overlap {

@@ -3,12 +3,12 @@
 // interrupted rotation is finished first and the wanted one follows.
 
 import type { HomeDescription } from '../home.ts'
-import type { ContentState } from './content-state.ts'
-import { contentRotation } from './content-state.ts'
-import type { IdentityState, IdentityTerms } from './identity-state.ts'
-import { identityRotation } from './identity-state.ts'
-import { readRotation } from './journal.ts'
-import type { RotationRecord } from './journal.ts'
+import type { ContentState } from '../rotation/content-state.ts'
+import { contentRotation } from '../rotation/content-state.ts'
+import type { IdentityState, IdentityTerms } from '../rotation/identity-state.ts'
+import { identityRotation } from '../rotation/identity-state.ts'
+import { readRotation } from '../rotation/journal.ts'
+import type { RotationRecord } from '../rotation/journal.ts'
 
 /** What was asked of a rotation of the content key; undefined where nothing was said. */
 export interface WantedContent {

@@ -1,12 +1,12 @@
 import { base64Decode, base64Encode, dssePae, ed25519Verify, hexDecode, hexEncode } from '@keyturn/primitives'
-import { payloadTypes } from './envelope.ts'
-import type { DocumentSigner } from './envelope.ts'
-import { ManifestError } from './errors.ts'
-import { parseDocument } from './fields.ts'
-import type { DocumentKind, Fields } from './fields.ts'
-import { limits } from './limits.ts'
-import type { RoleDocument } from './model.ts'
-import { documentBytes } from './write-manifest.ts'
+import { payloadTypes } from '../envelope.ts'
+import type { DocumentSigner } from '../envelope.ts'
+import { ManifestError } from '../errors.ts'
+import { parseDocument } from '../fields.ts'
+import type { DocumentKind, Fields } from '../fields.ts'
+import { limits } from '../limits.ts'
+import type { RoleDocument } from '../model.ts'
+import { documentBytes } from '../write-manifest.ts'
 
 /**
  * A key of a role says that it has ended. It only takes rights away, so the key alone can say it;

@@ -1,13 +1,13 @@
 import { concatBytes } from '@keyturn/primitives'
-import { KelError } from './errors.ts'
-import { composeMessage } from './escrow.ts'
-import type { KeyEvent } from './event.ts'
-import { isReceipt, parseMessage } from './message.ts'
-import type { Message } from './message.ts'
-import type { SignedEvent } from './sign-event.ts'
-import { verifyWitnesses } from './signatures.ts'
-import { plainBytes, readFrame, readFrames } from './stream.ts'
-import type { Witness } from './witness.ts'
+import { KelError } from '../errors.ts'
+import { composeMessage } from '../escrow.ts'
+import type { KeyEvent } from '../event.ts'
+import { isReceipt, parseMessage } from '../message.ts'
+import type { Message } from '../message.ts'
+import type { SignedEvent } from '../owner/sign-event.ts'
+import { verifyWitnesses } from '../signatures.ts'
+import { plainBytes, readFrame, readFrames } from '../stream.ts'
+import type { Witness } from '../witness.ts'
 
 /** What one witness answered. */
 export interface WitnessAnswer {

@@ -1,0 +1,11 @@
+export { collectReceipts } from './collect-receipts.ts'
+export { discoverWitness, httpWitness } from './http-witness.ts'
+export { localWitness } from './local-witness.ts'
+export { defaultWitnessThreshold } from './witness-threshold.ts'
+export { writeReceipt } from './write-receipt.ts'
+
+export type { CollectedReceipts, CollectOptions, WitnessAnswer } from './collect-receipts.ts'
+export type { HttpWitnessOptions } from './http-witness.ts'
+export type { LocalWitnessOptions } from './local-witness.ts'
+export type { EventPlace, Witness } from '../witness.ts'
+export type { Receipted } from './write-receipt.ts'

@@ -1,0 +1,3 @@
+export { findKills, formatKill, parseKill, readKills, signKill, writeKills } from './kill.ts'
+
+export type { FoundKills, KillNotice, SignedKill } from './kill.ts'
