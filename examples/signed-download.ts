@@ -19,10 +19,8 @@ import {
   writeManifest,
   writeRoles,
 } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
-import type { ReleaseManifest, TrustState } from '@keyturn/manifest'
-import type { DocumentSigner } from '@keyturn/manifest/publish'
 import {
+  sha256Hex,
   concatBytes,
   ed25519PublicKey,
   ed25519Sign,
@@ -31,6 +29,8 @@ import {
   utf8Decode,
   utf8Encode,
 } from '@keyturn/primitives'
+import type { ReleaseManifest, TrustState } from '@keyturn/manifest'
+import type { DocumentSigner } from '@keyturn/manifest/publish'
 
 const DAY_MS = 86_400_000
 const product = 'tool'

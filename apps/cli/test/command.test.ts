@@ -1,14 +1,13 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { KeyturnError } from '@keyturn/primitives'
+import { KeyturnError, exitCodes } from '@keyturn/primitives'
 import type { ErrorKind } from '@keyturn/primitives'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Cli } from '../src/command.ts'
 import type { CommandSpec } from '../src/command.ts'
 import { CliError } from '../src/errors.ts'
-import { exitCodes } from '@keyturn/primitives'
 
 let folder = ''
 beforeEach(async () => {

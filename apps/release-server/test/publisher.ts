@@ -12,10 +12,17 @@ import {
   writeManifest,
   writeRoles,
 } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
+import {
+  sha256Hex,
+  concatBytes,
+  ed25519PublicKey,
+  ed25519Sign,
+  hexEncode,
+  sha256,
+  utf8Encode,
+} from '@keyturn/primitives'
 import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import type { DocumentSigner } from '@keyturn/manifest/publish'
-import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
 import { blobFromBytes } from '@keyturn/release-client'
 import type { BlobSource, ReleaseServerClient } from '@keyturn/release-client'
 

@@ -3,8 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { parseLogEntry } from '@keyturn/manifest'
 import { formatLogEntry } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
-import { utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { sha256Hex, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
   fetchCheckpoint,
   fetchWitnessed,

@@ -13,7 +13,7 @@ import {
 } from '@keyturn/noise-keys/owner'
 import { noiseKeyPair, noiseProtocol, receiveOnce } from '@keyturn/noise-keys/noise'
 import { nodeFileSystem } from '@keyturn/primitives/node'
-import { hexEncode, systemRandom, utf8Encode, sha256, x25519PublicKey } from '@keyturn/primitives'
+import { hexEncode, systemRandom, utf8Encode, sha256, x25519PublicKey, ed25519PublicKey } from '@keyturn/primitives'
 import {
   EXCHANGE_PROTOCOLS,
   exchangePrologue,
@@ -24,7 +24,6 @@ import {
   writeKeyAnswer,
 } from '@keyturn/runtime-key'
 import { describe, expect, it } from 'vitest'
-import { ed25519PublicKey } from '@keyturn/primitives'
 import { NoiseRuntimeKeys } from '../src/start/noise-runtime-keys.ts'
 import { SealedKeyCache } from '../src/start/sealed-key-cache.ts'
 import { offline, temporaryFolder } from './support/install.ts'

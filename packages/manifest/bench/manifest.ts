@@ -1,10 +1,9 @@
 // Parsing and verifying a manifest of 54,000 files, and cutting chunks, each against what the machine can do at best.
 import { createHash } from 'node:crypto'
-import { ed25519PublicKey, ed25519Sign, parseStrictJson, sha256, utf8Encode } from '@keyturn/primitives'
+import { ed25519PublicKey, ed25519Sign, parseStrictJson, sha256, utf8Encode, sha256Hex } from '@keyturn/primitives'
 import { parseManifest, verifyManifestSignatures } from '@keyturn/manifest'
 import { ChunkIndexer, chunkParams } from '@keyturn/manifest/delta'
 import { buildManifest, signManifest, writeManifest } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
 import type { ChunkParams } from '@keyturn/manifest/delta'
 import type { ManifestEntry } from '@keyturn/manifest/publish'
 

@@ -12,9 +12,8 @@ import {
   writeManifest,
   writeRoles,
 } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
+import { sha256Hex, ed25519PublicKey, ed25519Sign, hexEncode, systemRandom, utf8Encode } from '@keyturn/primitives'
 import type { DocumentSigner } from '@keyturn/manifest/publish'
-import { ed25519PublicKey, ed25519Sign, hexEncode, systemRandom, utf8Encode } from '@keyturn/primitives'
 
 const now = Date.now()
 const days = (count: number): string => formatTime(now + count * 86_400_000)

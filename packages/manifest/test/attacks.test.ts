@@ -1,4 +1,4 @@
-import { concatBytes, ed25519Sign, utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { concatBytes, ed25519Sign, utf8Decode, utf8Encode, sha256Hex } from '@keyturn/primitives'
 import { afterAll, describe, expect, it } from 'vitest'
 import {
   initialTrustState,
@@ -12,7 +12,6 @@ import {
   writeTrustState,
 } from '../src/index.ts'
 import { checkPath, signHead, signManifest, writeHead, writeManifest, writeRoles } from '../src/publish/index.ts'
-import { sha256Hex } from '@keyturn/primitives'
 import type { ReleaseDecision, ReleaseInput, VerifyOptions } from '../src/index.ts'
 import {
   BAD_PATHS,

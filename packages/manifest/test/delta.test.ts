@@ -1,4 +1,4 @@
-import { hexEncode, sha256 } from '@keyturn/primitives'
+import { hexEncode, sha256, sha256Hex } from '@keyturn/primitives'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -10,7 +10,6 @@ import {
   planDelta,
   writeChunkIndex,
 } from '../src/delta/index.ts'
-import { sha256Hex } from '@keyturn/primitives'
 import type { ChunkIndex, ChunkParams, DeltaPlan, ExpectedIndex } from '../src/delta/index.ts'
 
 const params = chunkParams.get(1) as ChunkParams

@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { initialTrustState, isWithdrawn, limits, parseTrustRoot, verifyInstalled, verifyRelease } from '../src/index.ts'
 import { isInRollout } from '../src/rollout.ts'
-import { sha256Hex } from '@keyturn/primitives'
+import { sha256Hex, ed25519Sign, utf8Encode } from '@keyturn/primitives'
 import type { Head, ReleaseDecision } from '../src/index.ts'
 import { headOf, rivalRotation, rootCase, stolenCurrentKey, stolenNextKey } from './support/attack-cases.ts'
 import type { RootSpec } from './support/attack-cases.ts'
@@ -10,7 +10,6 @@ import { codeOf } from './support/outcome.ts'
 import { CONTENT_KEYS, DAY, keyId, NOW, options, publicKeyOf, Publisher, seedOf } from './support/publisher.ts'
 import { keyText, sha256DigestSeal } from '@keyturn/kel'
 import { attachSignatures, buildInception, collectSignatures, seedSigner } from '@keyturn/kel/owner'
-import { ed25519Sign, utf8Encode } from '@keyturn/primitives'
 
 let rows = 0
 function row(name: string, run: () => Promise<void>): void {

@@ -3,9 +3,8 @@ import { buildInteraction, buildRotation, collectSignatures } from '@keyturn/kel
 import type { KeyState } from '@keyturn/kel'
 import { parseManifest } from '@keyturn/manifest'
 import { manifestPin, signHead, signManifest, writeHead, writeManifest, writeRoles } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
-import type { RoleDocument } from '@keyturn/manifest'
 import {
+  sha256Hex,
   base64urlEncode,
   concatBytes,
   ed25519PublicKey,
@@ -13,6 +12,7 @@ import {
   systemRandom,
   utf8Encode,
 } from '@keyturn/primitives'
+import type { RoleDocument } from '@keyturn/manifest'
 import type { HomeSession } from '@keyturn/publisher'
 import { readIdentityLog, rolesInForce } from '@keyturn/publisher/records'
 import type { StoredHead, StoredRelease } from '@keyturn/publisher/records'

@@ -1,5 +1,4 @@
-import { printable } from '@keyturn/primitives'
-import { formatBytes } from '@keyturn/primitives'
+import { printable, formatBytes } from '@keyturn/primitives'
 import type { EngineEvent } from '@keyturn/install-engine'
 
 /** Writes engine events for a person (one bar on a terminal) or for a program (JSON lines). */

@@ -13,8 +13,7 @@ import {
   writeManifest,
   writeRoles,
 } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
-import { ed25519PublicKey, ed25519Sign, hexEncode } from '@keyturn/primitives'
+import { sha256Hex, ed25519PublicKey, ed25519Sign, hexEncode } from '@keyturn/primitives'
 
 const seed = (name: string): Uint8Array => new Uint8Array(createHash('sha256').update(name).digest())
 const publicKey = (name: string): Uint8Array => ed25519PublicKey(seed(name))

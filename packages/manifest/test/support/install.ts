@@ -1,6 +1,5 @@
-import { utf8Encode } from '@keyturn/primitives'
+import { utf8Encode, sha256Hex } from '@keyturn/primitives'
 import { verifyInstalled, verifyRelease, writeTrustState } from '../../src/index.ts'
-import { sha256Hex } from '@keyturn/primitives'
 import type {
   AcceptedRelease,
   InstalledDecision,

@@ -2,7 +2,15 @@ import { sha256DigestSeal } from '@keyturn/kel'
 import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
 import type { Seal } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel/owner'
-import { concatBytes, ed25519PublicKey, ed25519Sign, hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
+import {
+  concatBytes,
+  ed25519PublicKey,
+  ed25519Sign,
+  hexEncode,
+  sha256,
+  utf8Encode,
+  sha256Hex,
+} from '@keyturn/primitives'
 import { initialTrustState, parseTrustRoot } from '../../src/index.ts'
 import {
   buildManifest,
@@ -14,7 +22,6 @@ import {
   writeManifest,
   writeRoles,
 } from '../../src/publish/index.ts'
-import { sha256Hex } from '@keyturn/primitives'
 import type {
   Head,
   ManifestPin,

@@ -1,7 +1,6 @@
 import { parseLogEntry } from '@keyturn/manifest'
-import { sha256Hex } from '@keyturn/primitives'
+import { sha256Hex, hexDecode, hexEncode, isRecord, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import type { LogEntry } from '@keyturn/manifest'
-import { hexDecode, hexEncode, isRecord, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import {
   checkCheckpoint,

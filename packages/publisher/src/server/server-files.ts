@@ -1,9 +1,8 @@
 import { limits } from '@keyturn/manifest'
 import { chunkDigest, parseChunkIndex } from '@keyturn/manifest/delta'
-import { sha256Hex } from '@keyturn/primitives'
+import { sha256Hex, createSha256, equalBytes, hexEncode, sha256 } from '@keyturn/primitives'
 import type { ManifestFile, ManifestPin } from '@keyturn/manifest'
 import type { ChunkIndex } from '@keyturn/manifest/delta'
-import { createSha256, equalBytes, hexEncode, sha256 } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 

@@ -1,6 +1,5 @@
-import { hexEncode, sha256, utf8Encode } from '@keyturn/primitives'
+import { hexEncode, sha256, utf8Encode, concatBytes } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import { concatBytes } from '@keyturn/primitives'
 import { genesisHash } from './record.ts'
 
 /** One record of a HexVault 1.1.x audit log, as its JSON has it. */

@@ -1,7 +1,6 @@
 import { initialTrustState, parseTrustRoot, releaseSteps } from '@keyturn/manifest'
-import { sha256Hex } from '@keyturn/primitives'
+import { sha256Hex, KeyturnError } from '@keyturn/primitives'
 import type { AcceptedRelease, DocumentRequest, ManifestFile } from '@keyturn/manifest'
-import { KeyturnError } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'

@@ -2,9 +2,17 @@ import { readFile, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { parseRoles } from '@keyturn/manifest'
 import { checkRolesStep, writeRoles } from '@keyturn/manifest/publish'
-import { sha256Hex } from '@keyturn/primitives'
+import {
+  sha256Hex,
+  ed25519PublicKey,
+  hexDecode,
+  hexEncode,
+  printable,
+  systemRandom,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
 import type { RoleDocument } from '@keyturn/manifest'
-import { ed25519PublicKey, hexDecode, hexEncode, printable, systemRandom, utf8Encode, wipe } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
