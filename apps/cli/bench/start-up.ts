@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROUNDS = 15
-const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const main = fileURLToPath(new URL('../dist/programs/keyturn.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'keyturn-bench-'))
 
 function once(args: readonly string[]): number {

@@ -1,5 +1,12 @@
 #!/usr/bin/env node
-import { runM2pack } from './m2pack/program.ts'
-import { runProcess } from './process.ts'
+import { usePrivateCompileCache } from './compile-cache.ts'
 
-await runProcess(runM2pack)
+usePrivateCompileCache() // before anything else is loaded
+
+if (process.argv.length === 3 && (process.argv[2] === '--version' || process.argv[2] === '-V')) {
+  const { version } = await import('./version.ts')
+  process.stdout.write(`${version()}\n`)
+} else {
+  const [{ runProcess }, { runM2pack }] = await Promise.all([import('./process.ts'), import('./m2pack/program.ts')])
+  await runProcess(runM2pack)
+}

@@ -329,7 +329,7 @@ describe('m2pack', () => {
   })
 
   it('leaves nothing behind when the disk is full (row 261)', () => {
-    const main = new URL('../dist/m2pack.js', import.meta.url).pathname
+    const main = new URL('../dist/programs/m2pack.js', import.meta.url).pathname
     mkdirSync(at('full'))
     const command = `ulimit -f 40; exec "${process.execPath}" "${main}" build --input "${at('tree')}" --output "${at('full/x.m2p')}" --key "${at('keys/master.key')}" --sign-secret-key "${at('keys/signing.key')}" --json`
     const { stdout, status } = spawnSync('sh', ['-c', command], { encoding: 'utf8' })

@@ -48,8 +48,17 @@ export interface ErrorExplanation {
 /** Every code of one package with its explanation. A code, once released, keeps its meaning. */
 export type ErrorCatalogue<Code extends string> = Readonly<Record<Code, ErrorExplanation>>
 
+/** On every error of ours: two copies of this package in one process know each other's errors by it. */
+const BRAND: unique symbol = /* @__PURE__ */ Symbol.for('keyturn.error')
+
 /** The shape that the error classes of all packages share. Branch on `code`; `message` is for people. */
 export abstract class KeyturnError<Code extends string = string> extends Error {
+  /** `error instanceof KeyturnError` also holds for errors of another copy of this package, such as one in a bundle. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== KeyturnError) return Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === 'object' && value !== null && BRAND in value
+  }
+
   /** Stable name of what is wrong. */
   readonly code: Code
   /** Decides exit code and HTTP status. */
@@ -71,6 +80,11 @@ export abstract class KeyturnError<Code extends string = string> extends Error {
     this.kind = catalogue[code].kind
     this.details = context.details ?? {}
     this.hint = context.hint
+  }
+
+  /** Says that this is one of ours, whichever copy of the class made it. */
+  get [BRAND](): true {
+    return true
   }
 }
 

@@ -5,5 +5,5 @@ import { fileURLToPath } from 'node:url'
  * which are never stale.
  */
 export const MAIN: string = fileURLToPath(
-  new URL(process.env['CI'] === undefined ? '../../src/main.ts' : '../../dist/main.js', import.meta.url),
+  new URL(process.env['CI'] === undefined ? '../../src/main.ts' : '../../dist/programs/keyturn.js', import.meta.url),
 )
