@@ -1,4 +1,4 @@
-// Puts the worker thread of packing and opening into one file: each thread loads its modules anew.
+// Puts the worker thread of packing and opening into one file: every thread loads all of its modules.
 import { fileURLToPath } from 'node:url'
 import { bundle } from '../../../tooling/bundle/bundle.ts'
 
