@@ -36,6 +36,7 @@ const checks: readonly Check[] = [
   { name: 'global-install', command: ['node', 'tooling/checks/global-install.ts'] },
   { name: 'sizes', command: ['node', 'tooling/checks/sizes.ts'] },
   { name: 'api-docs', command: turbo('docs') },
+  { name: 'site', command: turbo('site') },
   { name: 'browser', command: ['node', 'tooling/checks/browser.ts'] },
   { name: 'demo', command: ['node', 'tooling/checks/demo.ts'] },
 ]

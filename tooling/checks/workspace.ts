@@ -10,6 +10,7 @@ export const root: string = fileURLToPath(new URL('../..', import.meta.url))
 export interface PackageManifest {
   readonly name: string
   readonly version: string
+  readonly description?: string
   readonly private?: boolean
   readonly keywords?: readonly string[]
   readonly exports?: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>

@@ -1,0 +1,45 @@
+/** Makes the pages of a built site open from a disk. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, posix } from 'node:path'
+
+/** `href="/guides/ci.html#x"`, and the same with `src`; not addresses of other hosts. */
+const ADDRESS = /\b(href|src)="(\/(?!\/)[^"#?]*|)(#[^"]*)?"/g
+
+/** The script of a page. */
+const MODULE = /<script type="module" src="([^"]+)"><\/script>/g
+
+/** Started from a disk, the script would look for the pages of a server, and put "not found" in the place of this one. */
+const startedByServer = (_tag: string, source: string): string =>
+  `<script>if(location.protocol!=='file:'){const s=document.createElement('script');s.type='module';s.src=${JSON.stringify(source)};document.head.append(s)}</script>`
+
+/**
+ * Turns every address of the site's own files into a relative one, with the name of the file.
+ * @param folder what VitePress has built.
+ * @param base path of the site on its server, with slashes at both ends.
+ * @returns the number of pages.
+ * @throws Error that names each address that leads to no file.
+ */
+export function openableFromDisk(folder: string, base: string): number {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => name.replaceAll('\\', '/'))
+  const pages = files.filter((name) => name.endsWith('.html') && !name.startsWith('api/'))
+  const dead: string[] = []
+  for (const page of pages) {
+    const path = join(folder, page)
+    const text = readFileSync(path, 'utf8').replace(ADDRESS, (whole, name: string, target: string, fragment = '') => {
+      if (target === '') return whole
+      if (!target.startsWith(base)) return whole
+      const file = fileOf(target.slice(base.length))
+      if (!existsSync(join(folder, file))) dead.push(`${page}: ${target}`)
+      return `${name}="${posix.relative(posix.dirname(page), file)}${fragment}"`
+    })
+    writeFileSync(path, text.replaceAll(MODULE, startedByServer))
+  }
+  if (dead.length > 0) throw new Error(`Links that lead to no page:\n${[...new Set(dead)].join('\n')}`)
+  return pages.length
+}
+
+function fileOf(address: string): string {
+  const name = decodeURIComponent(address)
+  if (name === '' || name.endsWith('/')) return `${name}index.html`
+  return posix.extname(name) === '' ? `${name}.html` : name
+}

@@ -1,0 +1,44 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openableFromDisk } from '../offline.ts'
+
+let folder = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'keyturn-site-'))
+  mkdirSync(join(folder, 'guides'))
+  writeFileSync(join(folder, 'index.html'), '')
+  writeFileSync(join(folder, 'style.css'), '')
+})
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function opened(html: string, base = '/'): string {
+  writeFileSync(join(folder, 'guides/ci.html'), html)
+  openableFromDisk(folder, base)
+  return readFileSync(join(folder, 'guides/ci.html'), 'utf8')
+}
+
+describe('pages that open from a disk', () => {
+  it('name files by their way from the page', () => {
+    expect(opened('<link href="/style.css"><a href="/">x</a><a href="/guides/ci#two">y</a>')).toBe(
+      '<link href="../style.css"><a href="../index.html">x</a><a href="ci.html#two">y</a>',
+    )
+  })
+
+  it('do so below the path of a server', () => {
+    expect(opened('<link href="/docs/style.css"><a href="https://host.example/x">', '/docs/')).toBe(
+      '<link href="../style.css"><a href="https://host.example/x">',
+    )
+  })
+
+  it('start their script only when a server sent them', () => {
+    expect(opened('<script type="module" src="/style.css"></script>')).toContain("location.protocol!=='file:'")
+  })
+
+  it('refuse a link to no page', () => {
+    expect(() => opened('<a href="/nowhere">')).toThrow('guides/ci.html: /nowhere')
+  })
+})
