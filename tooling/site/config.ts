@@ -10,7 +10,7 @@ interface Navigation {
 
 const navigation = JSON.parse(readFileSync(new URL('navigation.json', import.meta.url), 'utf8')) as Navigation
 
-export default defineConfig({
+const config = defineConfig({
   title: 'Keyturn',
   description: 'Ship large desktop apps and games from your own server, and rotate every key',
   lang: 'en',
@@ -36,3 +36,5 @@ export default defineConfig({
       : { socialLinks: [{ icon: 'github', link: navigation.sources }] as DefaultTheme.SocialLink[] }),
   },
 })
+
+export { config as default }

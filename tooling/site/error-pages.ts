@@ -15,7 +15,7 @@ interface Catalogue {
   readonly catalogue: Readonly<Record<string, Explanation>>
 }
 
-/** A page that no document of the repository stands behind. */
+/** A page that is made here, and has no document in the repository. */
 export interface MadePage {
   readonly place: string
   readonly title: string
@@ -34,16 +34,16 @@ const placeOf = (packageName: string): string => packageName.replace('@keyturn/'
 
 function index(catalogues: readonly Catalogue[]): MadePage {
   const rows = catalogues.flatMap(({ packageName, catalogue }) =>
-    Object.entries(catalogue).map(
-      ([code, { kind, meaning }]) =>
-        `| [\`${code}\`](./${placeOf(packageName)}.md#${code.toLowerCase()}) | ${exitCodes[kind]} | ${escaped(meaning)} |`,
-    ),
+    Object.entries(catalogue).map(([code, { kind, meaning }]) => {
+      const address = `./${placeOf(packageName)}.md#${code.toLowerCase()}`
+      return `| [\`${code}\`](${address}) | ${exitCodes[kind]} | ${escaped(meaning)} |`
+    }),
   )
   const text = [
     '# Error codes',
     '',
-    'Every refusal has a code that stays the same while messages may change. The exit code of a program tells the kind:',
-    'scripts can rely on both. `keyturn explain CODE` says in a terminal what these pages say.',
+    'Every refusal has a code that stays the same while messages may change. The exit code of a program tells the',
+    'kind. Scripts can rely on both. In a terminal, `keyturn explain CODE` says what these pages say.',
     '',
     '| code | exit | meaning |',
     '|---|---|---|',
@@ -53,10 +53,10 @@ function index(catalogues: readonly Catalogue[]): MadePage {
 }
 
 function onePage({ packageName, catalogue }: Catalogue): MadePage {
-  const sections = Object.entries(catalogue).map(
-    ([code, { kind, meaning, remedy }]) =>
-      `## ${code}\n\n${escaped(meaning)}\n\n**What to do:** ${escaped(remedy)}\n\nKind: ${kind}; exit code ${exitCodes[kind]}.\n`,
-  )
+  const sections = Object.entries(catalogue).map(([code, { kind, meaning, remedy }]) => {
+    const parts = [`## ${code}`, escaped(meaning), `**What to do:** ${escaped(remedy)}`]
+    return `${parts.join('\n\n')}\n\nKind: ${kind}; exit code ${exitCodes[kind]}.\n`
+  })
   const title = `Errors of ${packageName}`
   return { place: `errors/${placeOf(packageName)}.md`, title, text: [`# ${title}\n`, ...sections].join('\n') }
 }

@@ -11,14 +11,17 @@ const FENCE = /^(```|~~~)[\s\S]*?^\1/gm
 export interface LinkTargets {
   /** Pages, by their path in the repository. */
   readonly places: ReadonlyMap<string, string>
-  /** Address that shows a file of the repository, such as `https://host/owner/name/blob/main`; files are copied else. */
+  /**
+   * Address below which a reader finds the files of the repository, such as `https://host/owner/name/blob/main`.
+   * Without it, the site has copies of them.
+   */
   readonly sources?: string | undefined
   /** Takes a file that the site needs a copy of, and returns where that copy is on the site. */
   copy(file: string, isPicture: boolean): string
 }
 
 /**
- * The text of a page with its links as the site needs them. A link to a file that is no page leads to the sources
+ * The text of a page with its links as the site needs them. A link to any other file leads to the sources
  * where their address is known, and to a copy of the file else. Fenced code stays as it is.
  * @throws Error for a link to something that does not exist.
  */

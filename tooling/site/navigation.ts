@@ -83,7 +83,7 @@ export function listPages(pages: readonly Page[]): MadePage[] {
   return [
     list('packages', 'Packages', 'Each works alone. The [API reference](../api/index.html) has every call and type.'),
     list('programs', 'Programs', 'What you start: the command line, the launcher, the server.'),
-    list('spec', 'Specifications', 'Every byte and every rule, for whoever writes a second implementation.'),
+    list('spec', 'Specifications', 'Every byte and every rule, for anyone who writes a second implementation.'),
     list('decisions', 'Decisions', 'Why it is as it is. A decision is changed by a newer one, never rewritten.'),
   ]
 }

@@ -8,9 +8,10 @@ const ADDRESS = /\b(href|src)="(\/(?!\/)[^"#?]*|)(#[^"]*)?"/g
 /** The script of a page. */
 const MODULE = /<script type="module" src="([^"]+)"><\/script>/g
 
-/** Started from a disk, the script would look for the pages of a server, and put "not found" in the place of this one. */
+/** From a disk, the script would look for the pages of a server, and put "not found" in the place of this one. */
 const startedByServer = (_tag: string, source: string): string =>
-  `<script>if(location.protocol!=='file:'){const s=document.createElement('script');s.type='module';s.src=${JSON.stringify(source)};document.head.append(s)}</script>`
+  `<script>if(location.protocol!=='file:'){const s=document.createElement('script');s.type='module';` +
+  `s.src=${JSON.stringify(source)};document.head.append(s)}</script>`
 
 /**
  * Turns every address of the site's own files into a relative one, with the name of the file.

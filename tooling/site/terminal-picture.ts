@@ -56,7 +56,8 @@ export function terminalPicture(title: string, scenes: readonly Scene[]): string
   const still = scenes.map((_, index) =>
     index === scenes.length - 1 ? `#s${index},#o${index}{opacity:1}` : `#s${index}{opacity:0}`,
   )
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(title)}">
+  const label = escaped(title)
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">
 <style>
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#d7dce2;white-space:pre}
 .c{fill:#8fd3a5;font-weight:600}.p{fill:#7f8a97}
@@ -74,6 +75,7 @@ function oneScene({ command, output }: Scene, index: number): string {
   const lines = output.flatMap(folded).slice(0, ROWS - 2)
   const y = (row: number): number => BAR + 14 + row * LINE
   const texts = lines.map((line, row) => `<text x="${MARGIN}" y="${y(row + 1)}">${escaped(line)}</text>`)
-  return `<g id="s${index}"><text x="${MARGIN}" y="${y(0)}"><tspan class="p">$ </tspan><tspan class="c">${escaped(command)}</tspan></text>
+  const typed = `<tspan class="p">$ </tspan><tspan class="c">${escaped(command)}</tspan>`
+  return `<g id="s${index}"><text x="${MARGIN}" y="${y(0)}">${typed}</text>
 <g id="o${index}">${texts.join('\n')}</g></g>`
 }

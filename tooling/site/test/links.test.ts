@@ -24,7 +24,7 @@ describe('links of a page', () => {
     )
   })
 
-  it('to files that are no pages lead to a copy, or to the sources where their address is known', () => {
+  it('to other files lead to a copy, or to the sources where their address is known', () => {
     expect(onGuide('[a](../../LICENSE)')).toBe('[a](../files/LICENSE)')
     expect(copied).toContain('LICENSE')
     expect(onGuide('[a](../../LICENSE)', 'https://host.example/x/blob/main')).toBe(

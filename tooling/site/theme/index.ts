@@ -2,4 +2,4 @@
 import DefaultTheme from 'vitepress/theme'
 import './style.css'
 
-export default DefaultTheme
+export { DefaultTheme as default }
