@@ -1,7 +1,7 @@
 import { createSha256, printable, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import { segmentAt, segmentBytes } from './entries.ts'
-import type { ArchiveEntry, EntryTable } from './entries.ts'
+import { plainFormAt, segmentAt, spanOf } from './entries.ts'
+import type { ArchiveEntry, EntryTable, TableForm } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { parseHeader } from './header.ts'
 import type { ArchiveHeader } from './header.ts'
@@ -22,6 +22,7 @@ import { checkManifest, checkVerifiers } from './verifiers.ts'
 import type { TrustOptions } from './verifiers.ts'
 import { verifyEntries } from './verify.ts'
 import type { VerifyOptions, VerifyReport } from './verify.ts'
+import type { FormatVersion } from './version.ts'
 
 /** Options of {@link openArchive}. */
 export interface OpenOptions extends TrustOptions {
@@ -133,7 +134,9 @@ export class Archive {
   readonly manifestBytes: Uint8Array
   /** Names the content key and the verifier. */
   readonly keyId: number
-  /** Bytes of plaintext in a segment. */
+  /** Version of the format. */
+  readonly version: FormatVersion
+  /** Bytes of plaintext in a segment; in version 2 on average. */
   readonly segmentSize: number
   /** What the archive says about its content key; also named in the release manifest. */
   readonly keyCommitment: Uint8Array
@@ -154,6 +157,7 @@ export class Archive {
     this.header = parts.header
     this.manifestBytes = parts.manifestBytes
     this.keyId = parts.manifest.keyId
+    this.version = parts.manifest.version
     this.segmentSize = parts.manifest.segmentSize
     this.keyCommitment = parts.manifest.commitment
     this.signatureChecked = parts.options.verifiers !== 'unchecked'
@@ -186,6 +190,17 @@ export class Archive {
   /** The manifest with its table in the clear: what entries are read from. @internal */
   get openedManifest(): Uint8Array {
     return this.#manifest.opened
+  }
+
+  /** How entries are laid out in {@link openedManifest}. @internal */
+  get tableForm(): TableForm {
+    const { version, segmentSize, mtimes } = this.#manifest
+    return { version, segmentSize, mtimes }
+  }
+
+  /** What payloads are aligned to, as far as the archive says it. @internal */
+  get align(): number {
+    return this.#manifest.align ?? 1
   }
 
   get #entryTable(): EntryTable {
@@ -245,7 +260,7 @@ export class Archive {
     const secret = this.slotSecret(entry)
     let slot = this.#slotKeys.get(entry.slot)
     if (slot === undefined) this.#slotKeys.set(entry.slot, (slot = new SlotKey(secret)))
-    return new FileCipher(slot, entry.pathBytes, entry.sha256, entry.segmentCount)
+    return new FileCipher(slot, entry.pathBytes, this.version === 1 ? entry : undefined)
   }
 
   /**
@@ -287,9 +302,8 @@ export class Archive {
     const whole = start === 0 && end === entry.size
     if (start === end && !whole) return
     const hash = whole ? createSha256() : undefined
-    const first = Math.floor(start / this.segmentSize)
-    const behind = Math.max(first + 1, Math.ceil(end / this.segmentSize))
-    let at = first * this.segmentSize
+    const { first, behind, at: firstAt } = spanOf(entry, this.segmentSize, { start, end })
+    let at = firstAt
     for await (const part of this.segments(entry, { first, behind, hashed: whole, signal })) {
       hash?.update(part)
       const wanted = part.subarray(Math.max(0, start - at), Math.min(part.length, end - at))
@@ -312,8 +326,7 @@ export class Archive {
         if (index >= first) {
           signal?.throwIfAborted()
           const stored = await readExactly(this.source, offset, record.storedSize, printable(entry.path))
-          const size = segmentBytes(entry.size, this.segmentSize, index)
-          const form = { compression: entry.compression, size }
+          const form = plainFormAt(entry, this.segmentSize, index)
           yield hashed ? cipher.openHashed(index, stored, record, form) : cipher.open(index, stored, record, form)
         }
         offset += record.storedSize

@@ -1,16 +1,19 @@
 import { compareBytes, equalBytes, printable, utf8Encode, wipe } from '@keyturn/primitives'
+import type { PieceLengths } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
 import { checkCollisions } from './collisions.ts'
 import type { EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { checkContentKey, checkSlots, deriveFirstSlot } from './keys.ts'
 import type { ContentKey, SlotSecrets } from './keys.ts'
-import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_ALIGN, MAX_PATH_BYTES } from './limits.ts'
-import { isSegmentSize } from './manifest.ts'
+import { DEFAULT_LEVEL, DEFAULT_SEGMENT_BYTES, MAX_MTIME_MS, MAX_PATH_BYTES } from './limits.ts'
+import { isAlignment, isSegmentSize, maxSegmentSize } from './manifest.ts'
 import { checkPath, YMIR_PREFIX, ymirPath } from './paths.ts'
 import { plainPathKind } from './plain-path.ts'
 import { checkSource } from './source.ts'
 import type { ByteSource } from './source.ts'
+import { DEFAULT_FORMAT_VERSION, isFormatVersion } from './version.ts'
+import type { FormatVersion } from './version.ts'
 
 /** One file to be packed. */
 export interface BuildFile {
@@ -18,13 +21,24 @@ export interface BuildFile {
   readonly path: string
   /** Its bytes; files of several segments are read twice. */
   readonly source: ByteSource
+  /** Whether its owner may execute it; default `false`. Version 1 does not keep it. */
+  readonly executable?: boolean | undefined
+  /** Milliseconds since 1970 of its last change, for archives with `mtimes`; default 0, as are times before 1970. */
+  readonly mtimeMs?: number | undefined
 }
 
 /** Options that decide the bytes of an archive. */
 export interface BuildFormatOptions {
+  /**
+   * Version of the format: 1, which is the default, or 2, in which a small change of a large file costs about a segment.
+   * Players download an archive whole when its version changes, and a client must have a reader of version 2.
+   */
+  readonly version?: FormatVersion | undefined
+  /** Keeps times of modification; version 2 only, default `false`: each time that differs changes the archive. */
+  readonly mtimes?: boolean | undefined
   /** zstd level, 1 to 22; default 12. */
   readonly level?: number
-  /** Bytes of plaintext in a segment, a power of two from 64 KiB to 16 MiB; default 1 MiB. */
+  /** Bytes of plaintext in a segment, a power of two from 64 KiB to 16 MiB (version 2: 4 MiB); default 1 MiB. */
   readonly segmentSize?: number
   /** Puts payloads at multiples of this power of two, up to 1 MiB; default 1. */
   readonly align?: number
@@ -47,11 +61,13 @@ export interface BuildKeys {
 }
 
 /** Format options with their defaults, checked. */
-export type ResolvedFormat = Required<BuildFormatOptions>
+export type ResolvedFormat = { readonly [Name in keyof BuildFormatOptions]-?: NonNullable<BuildFormatOptions[Name]> }
 
 /** Fills in defaults and refuses what the format does not know. */
 export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
   const {
+    version = DEFAULT_FORMAT_VERSION,
+    mtimes = false,
     level = DEFAULT_LEVEL,
     segmentSize = DEFAULT_SEGMENT_BYTES,
     align = 1,
@@ -60,11 +76,14 @@ export function resolveFormat(options: BuildFormatOptions): ResolvedFormat {
     sealTable = false,
   } = options
   if (!Number.isInteger(level) || level < 1 || level > 22) throw new RangeError('level must be an integer from 1 to 22')
-  if (!isSegmentSize(segmentSize)) throw new RangeError('segmentSize must be a power of two from 64 KiB to 16 MiB')
-  if (!Number.isInteger(align) || align < 1 || align > MAX_ALIGN || (align & (align - 1)) !== 0) {
-    throw new RangeError('align must be a power of two up to 1 MiB')
+  if (!isFormatVersion(version)) throw new RangeError('version must be 1 or 2')
+  if (!isSegmentSize(segmentSize, version)) {
+    const most = maxSegmentSize(version) / (1024 * 1024)
+    throw new RangeError(`segmentSize must be a power of two from 64 KiB to ${most} MiB`)
   }
-  return { level, segmentSize, align, ymirPrefix, full, sealTable }
+  if (!isAlignment(align)) throw new RangeError('align must be a power of two up to 1 MiB')
+  if (mtimes && version === 1) throw new RangeError('Format version 1 has no room for times of modification')
+  return { version, mtimes, level, segmentSize, align, ymirPrefix, full, sealTable }
 }
 
 /** The path a file is stored under. @throws {@link M2pError} `M2P_PATH`, `M2P_LIMIT`. */
@@ -101,9 +120,7 @@ export interface PlannedPath {
 }
 
 /** A file with the path it is stored under. */
-export interface PlannedFile extends PlannedPath {
-  readonly source: ByteSource
-}
+export type PlannedFile = PlannedPath & Omit<BuildFile, 'path'>
 
 /**
  * Puts paths into archive order and refuses those that cannot be in one archive.
@@ -137,12 +154,7 @@ export function planFiles(files: Iterable<BuildFile>, ymirPrefix: boolean): Plan
     checkSource(file.source)
   }
   const paths = given.map(({ path }) => path)
-  return planPaths(paths, ymirPrefix).map((path) => ({ ...path, source: (given[path.given] as BuildFile).source }))
-}
-
-/** Next multiple of `align` at or after `offset`. */
-export function alignUp(offset: number, align: number): number {
-  return Math.ceil(offset / align) * align
+  return planPaths(paths, ymirPrefix).map((path) => ({ ...(given[path.given] as BuildFile), ...path }))
 }
 
 /** Slots of a writer, with the one that new files go under. */
@@ -192,12 +204,22 @@ export function placeFile<Entry extends PreviousFile>(
   return { slot: old.slot, carried: old }
 }
 
-/** Whether stored bytes of a previous archive can be in this one: they are there, and cut in the same places. */
+/** Whether stored bytes of a previous archive can be in this one: same version, cut in the same places. */
 export function canCarry(
-  previous: { readonly hasPayloads: boolean; readonly segmentSize: number },
-  segmentSize: number,
+  previous: Pick<ResolvedFormat, 'version' | 'segmentSize'>,
+  { version, segmentSize }: Pick<ResolvedFormat, 'version' | 'segmentSize'>,
 ): boolean {
-  return previous.hasPayloads && previous.segmentSize === segmentSize
+  return previous.version === version && previous.segmentSize === segmentSize
+}
+
+/** How long the segments of version 2 get: docs/spec/m2pack-v2.md §3.1. */
+export function cutLengths(segmentSize: number): PieceLengths {
+  return { minBytes: segmentSize / 4, averageBytes: segmentSize, maxBytes: segmentSize * 4 }
+}
+
+/** A time of modification as an archive can hold it. */
+export function storableTime(mtimeMs: number): number {
+  return Math.min(MAX_MTIME_MS, Math.max(0, Math.floor(mtimeMs)))
 }
 
 /** Wipes the slot that {@link resolveSlots} derived when none were given. */

@@ -1,8 +1,17 @@
-import { createSha256, equalBytes, printable, sha256 } from '@keyturn/primitives'
+import { concatBytes, ContentCutter, createSha256, equalBytes, printable, sha256 } from '@keyturn/primitives'
 import { zstd } from '#zstd'
 import type { Archive } from './archive.ts'
 import type { BuildResult } from './build-result.ts'
-import { alignUp, canCarry, placeFile, planFiles, releaseSlots, resolveFormat, resolveSlots } from './build-plan.ts'
+import {
+  canCarry,
+  cutLengths,
+  placeFile,
+  planFiles,
+  releaseSlots,
+  resolveFormat,
+  resolveSlots,
+  storableTime,
+} from './build-plan.ts'
 import type {
   BuildFile,
   BuildFormatOptions,
@@ -11,14 +20,17 @@ import type {
   ResolvedFormat,
   WriterSlots,
 } from './build-plan.ts'
-import { SEGMENT_RECORD_BYTES, segmentAt, segmentBytes, segmentCountOf } from './entries.ts'
-import type { ArchiveEntry, EntryRecord } from './entries.ts'
+import { segmentAt, segmentBytes, segmentCountOf, SEGMENT_RECORD_BYTES } from './entries.ts'
+import type { ArchiveEntry, Compression, EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
 import { SlotKey } from './keys.ts'
-import { HEADER_BYTES } from './limits.ts'
-import { segmentRecord } from './segment-record.ts'
-import { compressFirstSegment, compressSegment, FileCipher } from './segment.ts'
+import { alignUp } from './layout.ts'
+import { HEADER_BYTES, TAG_BYTES } from './limits.ts'
+import { holds, OldSegments } from './old-segments.ts'
+import { segmentRecord, segmentRecord2 } from './segment-record.ts'
+import { compressIfWorthwhile, compressSegment, FileCipher } from './segment.ts'
+import type { SealedSegment } from './segment.ts'
 import type { ByteSink } from './source.ts'
 import type { Progress } from './verify.ts'
 
@@ -26,7 +38,7 @@ import type { Progress } from './verify.ts'
 export interface BuildOptions extends BuildKeys, BuildFormatOptions {
   /**
    * The archive this one follows, opened with its verifier: unchanged files keep their slot and, where its payloads are
-   * there and segment sizes equal, their stored bytes.
+   * there, version and segment sizes equal, their stored bytes; in version 2 so do unchanged segments.
    */
   readonly previous?: Archive | undefined
   /** Called after every file. */
@@ -102,7 +114,7 @@ class ArchiveBuilder {
       this.#options.onProgress?.({ files: index + 1, totalFiles: files.length, bytes, totalBytes })
     }
     const finished = finishArchive(this.#records, this.#offset, this.#options, {
-      segmentSize: this.#format.segmentSize,
+      ...this.#format,
       slots: this.#slots,
     })
     await this.#sink.write(finished.manifest, this.#offset)
@@ -115,37 +127,65 @@ class ArchiveBuilder {
     }
   }
 
-  async #readSegment({ path, source }: PlannedFile, index: number): Promise<Uint8Array> {
+  async #read({ path, source }: PlannedFile, start: number, length: number): Promise<Uint8Array> {
     this.#options.signal?.throwIfAborted()
-    const expected = segmentBytes(source.size, this.#format.segmentSize, index)
-    const bytes = await source.read(index * this.#format.segmentSize, expected)
-    if (bytes.length !== expected) throw inputChanged(path)
+    const bytes = await source.read(start, length)
+    if (bytes.length !== length) throw inputChanged(path)
     return bytes
   }
 
-  async #hash(file: PlannedFile, first: Uint8Array, count: number): Promise<Uint8Array> {
-    if (count === 1) return sha256(first)
-    const hash = createSha256().update(first)
-    for (let index = 1; index < count; index++) hash.update(await this.#readSegment(file, index))
-    return hash.digest()
+  /** Reads a file once, to learn its SHA-256 and where its segments end. */
+  async #cut(file: PlannedFile): Promise<CutFile> {
+    const { version, segmentSize } = this.#format
+    const { size } = file.source
+    if (size <= segmentSize) {
+      const only = Uint8Array.from(await this.#read(file, 0, size))
+      return { digest: sha256(only), lengths: [size], only }
+    }
+    const hash = createSha256()
+    const cutter = new ContentCutter(cutLengths(segmentSize))
+    const lengths: number[] = []
+    for (let at = 0; at < size; at += segmentSize) {
+      const bytes = await this.#read(file, at, Math.min(segmentSize, size - at))
+      hash.update(bytes)
+      if (version === 1) continue
+      for (let from = 0, end = 0; end >= 0 && from < bytes.length; from = end) {
+        end = cutter.find(bytes, from, bytes.length)
+        if (end < 0) break
+        lengths.push(cutter.pieceBytes)
+        cutter.reset()
+      }
+    }
+    if (cutter.pieceBytes > 0) lengths.push(cutter.pieceBytes)
+    if (version === 2) return { digest: hash.digest(), lengths }
+    const count = segmentCountOf(size, segmentSize)
+    const equal = Array.from({ length: count }, (_, index) => segmentBytes(size, segmentSize, index))
+    return { digest: hash.digest(), lengths: equal }
   }
 
   async #add(file: PlannedFile): Promise<void> {
     const { size } = file.source
-    const count = segmentCountOf(size, this.#format.segmentSize)
-    const first = Uint8Array.from(await this.#readSegment(file, 0))
-    const digest = await this.#hash(file, first, count)
+    const cut = await this.#cut(file)
+    const { digest, lengths } = cut
     const { previous } = this.#options
     const old = this.#format.full ? undefined : previous?.find(file.path)
     const { newest, secrets } = this.#slots
     const { slot, carried } = placeFile(file.path, digest, old, { newest, known: secrets })
     if (slot !== this.#slots.newest) this.#keptFiles++
     const start = await this.#pad()
-    const cipher = new FileCipher(this.#slotKey(slot), file.pathBytes, digest, count)
+    const { version } = this.#format
+    const whole = version === 1 ? { sha256: digest, segmentCount: lengths.length } : undefined
+    const cipher = new FileCipher(this.#slotKey(slot), file.pathBytes, whole)
     try {
-      const target = { file, first, count, digest, cipher }
-      const stored = (await this.#carry(target, carried)) ?? (await this.#seal(target))
-      this.#records.push({ pathBytes: file.pathBytes, offset: start, size, slot, sha256: digest, ...stored })
+      const target = { ...cut, file, cipher }
+      const stored =
+        version === 1
+          ? ((await this.#carry(target, carried)) ?? (await this.#seal(target)))
+          : await this.#store2(target, old?.slot === slot ? old : undefined)
+      const { executable, mtimeMs = 0 } = file
+      const attributes = version === 1 ? {} : { executable, mtimeMs: storableTime(mtimeMs) }
+      const record = { version, pathBytes: file.pathBytes, offset: start, size, slot, sha256: digest }
+      this.#records.push({ ...record, ...attributes, ...stored })
     } finally {
       cipher.wipe()
     }
@@ -173,8 +213,7 @@ class ArchiveBuilder {
   async #carry({ cipher }: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm | undefined> {
     const { previous } = this.#options
     if (old === undefined || previous === undefined) return undefined
-    const { segmentSize, manifestOnly } = previous
-    if (!canCarry({ segmentSize, hasPayloads: !manifestOnly }, this.#format.segmentSize)) return undefined
+    if (previous.manifestOnly || !canCarry(previous, this.#format)) return undefined
     const start = this.#offset
     let offset = old.offset
     for (let index = 0; index < old.segmentCount; index++) {
@@ -191,28 +230,93 @@ class ArchiveBuilder {
     return { compression: old.compression, segments: Uint8Array.from(old.segments) }
   }
 
-  async #seal({ file, first, count, digest, cipher }: SealTarget): Promise<StoredForm> {
-    const compressedFirst = compressFirstSegment(first, this.#format.level)
-    const segments = new Uint8Array(count * SEGMENT_RECORD_BYTES)
-    const hash = count === 1 ? undefined : createSha256()
-    for (let index = 0; index < count; index++) {
-      const plain = index === 0 ? first : await this.#readSegment(file, index)
-      hash?.update(plain)
-      const compressed = index === 0 ? compressedFirst : compressedFirst && compressSegment(plain, this.#format.level)
+  /** Seals the segments of a file of version 1. */
+  async #seal(target: SealTarget): Promise<StoredForm> {
+    const { lengths, cipher } = target
+    const segments = new Uint8Array(lengths.length * SEGMENT_RECORD_BYTES)
+    let isCompressed = false
+    await this.#eachSegment(target, async (plain, index) => {
+      const { level } = this.#format
+      const compressed =
+        index === 0 ? compressIfWorthwhile(plain, level) : isCompressed ? compressSegment(plain, level) : undefined
+      if (index === 0) isCompressed = compressed !== undefined
       const { nonce, stored } = cipher.seal(index, compressed ?? plain)
       segments.set(segmentRecord(stored.length, nonce), index * SEGMENT_RECORD_BYTES)
       await this.#write(stored)
+    })
+    return { compression: isCompressed ? 'zstd' : 'none', segments }
+  }
+
+  /**
+   * Stores the segments of a file of version 2, each for itself: taken over from the previous archive when its bytes are
+   * there, sealed otherwise.
+   */
+  async #store2(target: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm> {
+    const { cipher } = target
+    const before = this.#oldSegments(old)
+    const records: Uint8Array[] = []
+    let [compression, carriedCount]: [Compression, number] = ['none', 0]
+    await this.#eachSegment(target, async (plain, index) => {
+      const carried = await this.#carrySegment(cipher, before, { plain, index })
+      if (carried !== undefined) carriedCount++
+      const { nonce, stored } = carried ?? cipher.seal(index, compressIfWorthwhile(plain, this.#format.level) ?? plain)
+      if (stored.length < plain.length + TAG_BYTES) compression = 'zstd'
+      records.push(segmentRecord2(plain.length, stored.length, nonce))
+      await this.#write(stored)
+    })
+    if (carriedCount === records.length) this.#carriedFiles++
+    return { compression, segments: concatBytes(...records) }
+  }
+
+  #oldSegments(old: ArchiveEntry | undefined): OldSegments | undefined {
+    const { previous } = this.#options
+    if (old === undefined || previous === undefined || previous.manifestOnly) return undefined
+    return canCarry(previous, this.#format) ? new OldSegments(old, previous.segmentSize) : undefined
+  }
+
+  async #carrySegment(
+    cipher: FileCipher,
+    before: OldSegments | undefined,
+    { plain, index }: { readonly plain: Uint8Array; readonly index: number },
+  ): Promise<SealedSegment | undefined> {
+    const { previous } = this.#options
+    if (before === undefined || previous === undefined) return undefined
+    for (const old of before.near(index, plain.length)) {
+      const stored = await previous.source.read(old.offset, old.record.storedSize)
+      if (holds(cipher, stored, old, plain)) return { nonce: old.record.nonce, stored }
     }
-    if (hash !== undefined && !equalBytes(hash.digest(), digest)) throw inputChanged(file.path)
-    return { compression: compressedFirst === undefined ? 'none' : 'zstd', segments }
+    return undefined
+  }
+
+  /** Reads the segments of a file again, and notices when they are not what was hashed. */
+  async #eachSegment(
+    { file, lengths, digest, only }: SealTarget,
+    use: (plain: Uint8Array, index: number) => Promise<void>,
+  ): Promise<void> {
+    if (only !== undefined) return use(only, 0)
+    const hash = createSha256()
+    let at = 0
+    for (const [index, length] of lengths.entries()) {
+      const plain = await this.#read(file, at, length)
+      hash.update(plain)
+      await use(plain, index)
+      at += length
+    }
+    if (!equalBytes(hash.digest(), digest)) throw inputChanged(file.path)
   }
 }
 
-interface SealTarget {
-  readonly file: PlannedFile
-  readonly first: Uint8Array
-  readonly count: number
+/** What the first reading of a file says. */
+interface CutFile {
   readonly digest: Uint8Array
+  /** Bytes of plaintext in each segment. */
+  readonly lengths: readonly number[]
+  /** The one segment of a short file. */
+  readonly only?: Uint8Array
+}
+
+interface SealTarget extends CutFile {
+  readonly file: PlannedFile
   readonly cipher: FileCipher
 }
 

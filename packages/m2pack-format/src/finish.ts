@@ -1,9 +1,10 @@
 import { blake2b256, ed25519Sign } from '@keyturn/primitives'
-import type { BuildKeys, WriterSlots } from './build-plan.ts'
-import { SEGMENT_RECORD_BYTES, segmentAt } from './entries.ts'
+import type { BuildKeys, ResolvedFormat, WriterSlots } from './build-plan.ts'
+import { segmentAt, segmentTotal } from './entries.ts'
 import type { EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { writeHeader } from './header.ts'
+import type { ArchiveHeader } from './header.ts'
 import { keyCommitment, wrapSlot } from './keys.ts'
 import { MAX_SLOTS } from './limits.ts'
 import { writeManifest } from './manifest.ts'
@@ -16,12 +17,17 @@ export interface FinishedArchive {
   readonly result: Omit<BuildResult, 'originalBytes' | 'carriedFiles' | 'keptFiles'>
 }
 
+/** How an archive that is being finished was written. */
+export interface FinishForm extends Pick<ResolvedFormat, 'version' | 'segmentSize' | 'align' | 'mtimes'> {
+  readonly slots: WriterSlots
+}
+
 /** Makes manifest and header for sealed files. */
 export function finishArchive(
   records: readonly EntryRecord[],
   offset: number,
   keys: BuildKeys & { readonly sealTable?: boolean | undefined },
-  { segmentSize, slots }: { readonly segmentSize: number; readonly slots: WriterSlots },
+  { version, segmentSize, align, mtimes, slots }: FinishForm,
 ): FinishedArchive {
   const { contentKey, signingSeed, sealTable } = keys
   const used = [...new Set(records.map((record) => record.slot))].sort((left, right) => left - right)
@@ -30,7 +36,10 @@ export function finishArchive(
   const manifest = writeManifest(
     {
       keyId: contentKey.keyId,
+      version,
       segmentSize,
+      align,
+      mtimes,
       commitment: keyCommitment(contentKey),
       slots: used.map((number) => wrapSlot(contentKey, number, slots.secrets.get(number) as Uint8Array)),
       sealed: sealTable,
@@ -38,7 +47,7 @@ export function finishArchive(
     records,
     contentKey,
   )
-  const header = signedHeader(contentKey.keyId, offset, manifest, signingSeed)
+  const header = signedHeader({ version, keyId: contentKey.keyId, manifestOffset: offset }, manifest, signingSeed)
   const archiveBytes = offset + manifest.length
   const result = {
     keyId: contentKey.keyId,
@@ -53,21 +62,18 @@ export function finishArchive(
 
 function storedBytes(record: EntryRecord): number {
   let total = 0
-  for (let index = 0; index < record.segments.length / SEGMENT_RECORD_BYTES; index++)
-    total += segmentAt(record, index).storedSize
+  for (let index = 0; index < segmentTotal(record); index++) total += segmentAt(record, index).storedSize
   return total
 }
 
-/** The header of a manifest at `manifestOffset`. */
+/** The header of a manifest. */
 export function signedHeader(
-  keyId: number,
-  manifestOffset: number,
+  place: Pick<ArchiveHeader, 'version' | 'keyId' | 'manifestOffset'>,
   manifest: Uint8Array,
   signingSeed: Uint8Array,
 ): Uint8Array {
   return writeHeader({
-    keyId,
-    manifestOffset,
+    ...place,
     manifestSize: manifest.length,
     manifestHash: blake2b256(manifest),
     signature: ed25519Sign(signingSeed, manifest),

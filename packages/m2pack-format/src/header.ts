@@ -4,9 +4,13 @@ import { M2pError } from './errors.ts'
 import type { M2pErrorCode } from './errors.ts'
 import { HEADER_BYTES, PREAMBLE_BYTES } from './limits.ts'
 import type { ArchiveLimits } from './limits.ts'
+import { FORMAT_VERSIONS, isFormatVersion } from './version.ts'
+import type { FormatVersion } from './version.ts'
 
 /** The 128 bytes an archive starts with. */
 export interface ArchiveHeader {
+  /** Version of the format. */
+  readonly version: FormatVersion
   /** Which content key and verifier belong to the archive; 1 to 2^32 - 1. */
   readonly keyId: number
   /** Where the manifest starts. */
@@ -21,9 +25,6 @@ export interface ArchiveHeader {
 
 /** `M2PACK2` and a zero byte. */
 export const MAGIC: Uint8Array = utf8Encode('M2PACK2\0')
-
-/** The one version there is. */
-export const FORMAT_VERSION = 1
 
 const CODES: Readonly<Record<ReadProblem['code'], M2pErrorCode>> = {
   PRIM_TRUNCATED: 'M2P_TRUNCATED',
@@ -61,8 +62,9 @@ export function parseHeader(
   const reader = new Reader(bytes.subarray(0, HEADER_BYTES), headerError)
   reader.expect(MAGIC, 'magic')
   const version = reader.u32le('version')
-  if (version !== FORMAT_VERSION) {
-    throw new M2pError('M2P_VERSION', `Cannot read archive: it has format version ${version}, wanted ${FORMAT_VERSION}`)
+  if (!isFormatVersion(version)) {
+    const known = FORMAT_VERSIONS.join(' or ')
+    throw new M2pError('M2P_VERSION', `Cannot read archive: it has format version ${version}, expected ${known}`)
   }
   const keyId = reader.u32le('key_id', { min: 1 })
   const manifestOffset = reader.size64le('manifest_offset', { min: HEADER_BYTES })
@@ -76,14 +78,14 @@ export function parseHeader(
       { details: { field: 'manifest', offset: manifestOffset } },
     )
   }
-  return { keyId, manifestOffset, manifestSize, manifestHash, signature }
+  return { version, keyId, manifestOffset, manifestSize, manifestHash, signature }
 }
 
 /** Writes the 128 bytes of a header. */
 export function writeHeader(header: ArchiveHeader): Uint8Array<ArrayBuffer> {
   return new Writer(HEADER_BYTES)
     .bytes(MAGIC)
-    .u32le(FORMAT_VERSION)
+    .u32le(header.version)
     .u32le(header.keyId)
     .u64le(header.manifestOffset)
     .u64le(header.manifestSize)

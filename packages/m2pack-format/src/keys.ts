@@ -11,6 +11,7 @@ import {
 import { M2pError } from './errors.ts'
 import { HmacKey } from './hmac-key.ts'
 import { MAX_U32, NONCE_BYTES, PREAMBLE_BYTES, TAG_BYTES } from './limits.ts'
+import type { FormatVersion } from './version.ts'
 
 /** The secret a running client gets, with its name. It wraps the slots and nothing else. */
 export interface ContentKey {
@@ -33,7 +34,7 @@ export interface WrappedSlot {
   readonly wrapped: Uint8Array
 }
 
-/** Every domain label of the format: docs/spec/m2pack.md §1 to §3. */
+/** Every domain label of the format: docs/spec/m2pack.md §1 to §3, m2pack-v2.md §1.3 and §2. */
 const LABELS = {
   firstSlot: utf8Encode('m2pack first slot v1'),
   commitment: utf8Encode('m2pack key commitment v1'),
@@ -44,6 +45,10 @@ const LABELS = {
   tableKey: utf8Encode('m2pack table key v1'),
   tableNonce: utf8Encode('m2pack table nonce v1'),
   nonce: utf8Encode('m2pack nonce v1'),
+  fileKey2: utf8Encode('m2pack file key v2'),
+  nonce2: utf8Encode('m2pack nonce v2'),
+  tableKey2: utf8Encode('m2pack table key v2'),
+  tableNonce2: utf8Encode('m2pack table nonce v2'),
 } as const
 
 /**
@@ -118,19 +123,42 @@ export function checkKeyOf(contentKey: ContentKey, keyId: number, commitment: Ui
   checkCommitment(contentKey, commitment)
 }
 
+function tableNonce({ keyId, key }: ContentKey, { manifest, start, version }: TablePlace): Uint8Array {
+  const table = manifest.subarray(start)
+  // In version 2 the preamble is part of it: one nonce for equal entries under two preambles would be used twice.
+  const digest =
+    version === 1
+      ? hmacSha256(key, LABELS.tableNonce, u32Bytes(keyId), table)
+      : hmacSha256(key, LABELS.tableNonce2, manifest.subarray(0, PREAMBLE_BYTES), table)
+  return digest.slice(0, NONCE_BYTES)
+}
+
+function tableKeyOf({ keyId, key }: ContentKey, version: FormatVersion): Uint8Array {
+  return hmacSha256(key, version === 1 ? LABELS.tableKey : LABELS.tableKey2, u32Bytes(keyId))
+}
+
+/** The entry table within a manifest. */
+export interface TablePlace {
+  readonly manifest: Uint8Array
+  /** Where the table starts. */
+  readonly start: number
+  readonly version: FormatVersion
+}
+
 /**
  * Encrypts the entry table of a manifest, so that nobody without the content key can list the files.
  *
- * @param manifest - With its table in the clear.
- * @param start - Where the table starts.
+ * @param place - Of the table in the clear.
  * @returns The same preamble and slots, then nonce, ciphertext and tag: 40 bytes more.
  */
-export function sealTable({ keyId, key }: ContentKey, manifest: Uint8Array, start: number): Uint8Array<ArrayBuffer> {
-  const table = manifest.subarray(start)
-  const nonce = hmacSha256(key, LABELS.tableNonce, u32Bytes(keyId), table).slice(0, NONCE_BYTES)
-  const tableKey = hmacSha256(key, LABELS.tableKey, u32Bytes(keyId))
+export function sealTable(contentKey: ContentKey, place: TablePlace): Uint8Array<ArrayBuffer> {
+  const { manifest, start, version } = place
+  const nonce = tableNonce(contentKey, place)
+  const tableKey = tableKeyOf(contentKey, version)
   try {
-    const sealed = sealXChaCha20Poly1305(tableKey, nonce, table, { aad: manifest.subarray(0, PREAMBLE_BYTES) })
+    const sealed = sealXChaCha20Poly1305(tableKey, nonce, manifest.subarray(start), {
+      aad: manifest.subarray(0, PREAMBLE_BYTES),
+    })
     return concatBytes(manifest.subarray(0, start), nonce, sealed)
   } finally {
     wipe(tableKey)
@@ -142,14 +170,14 @@ export function sealTable({ keyId, key }: ContentKey, manifest: Uint8Array, star
  *
  * @throws {@link M2pError} `M2P_TOC`, `M2P_DECRYPT`.
  */
-export function openTable({ keyId, key }: ContentKey, manifest: Uint8Array, start: number): Uint8Array<ArrayBuffer> {
+export function openTable(contentKey: ContentKey, { manifest, start, version }: TablePlace): Uint8Array<ArrayBuffer> {
   const at = start + NONCE_BYTES
   if (manifest.length < at + TAG_BYTES)
     throw new M2pError(
       'M2P_TOC',
       `Cannot read the sealed table: ${manifest.length - start} bytes are too short for one`,
     )
-  const tableKey = hmacSha256(key, LABELS.tableKey, u32Bytes(keyId))
+  const tableKey = tableKeyOf(contentKey, version)
   const opened = new Uint8Array(manifest.length - NONCE_BYTES - TAG_BYTES)
   opened.set(manifest.subarray(0, start))
   try {
@@ -159,9 +187,13 @@ export function openTable({ keyId, key }: ContentKey, manifest: Uint8Array, star
     return opened
   } catch (error) {
     if (!(error instanceof PrimitivesError)) throw error
-    throw new M2pError('M2P_DECRYPT', `The table of the archive does not open under the content key ${keyId}`, {
-      cause: error,
-    })
+    throw new M2pError(
+      'M2P_DECRYPT',
+      `The table of the archive does not open under the content key ${contentKey.keyId}`,
+      {
+        cause: error,
+      },
+    )
   } finally {
     wipe(tableKey)
   }
@@ -229,6 +261,16 @@ export class SlotKey {
   nonce(path: Uint8Array, index: number, count: number, bytes: Uint8Array): Uint8Array {
     const digest = this.#hmac.sign(LABELS.nonce, u16Bytes(path.length), path, u32Bytes(index), u32Bytes(count), bytes)
     return digest.subarray(0, NONCE_BYTES)
+  }
+
+  /** The key of one file under its slot in version 2, whatever is in it; a fresh secret, the caller wipes it. */
+  fileKey2(path: Uint8Array): Uint8Array {
+    return this.#hmac.sign(LABELS.fileKey2, u16Bytes(path.length), path)
+  }
+
+  /** The synthetic nonce of a segment in version 2: its place in the file does not count. */
+  nonce2(path: Uint8Array, bytes: Uint8Array): Uint8Array {
+    return this.#hmac.sign(LABELS.nonce2, u16Bytes(path.length), path, bytes).subarray(0, NONCE_BYTES)
   }
 
   /** Wipes the prepared key. */

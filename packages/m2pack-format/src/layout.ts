@@ -18,6 +18,11 @@ interface Extent {
   readonly path?: string
 }
 
+/** Next multiple of `align` at or after `offset`. */
+export function alignUp(offset: number, align: number): number {
+  return Math.ceil(offset / align) * align
+}
+
 /** The largest power of two up to 1 MiB that divides `offset`. */
 function alignmentOf(offset: number): number {
   let alignment = 1

@@ -31,6 +31,10 @@ export const NONCE_BYTES = 24
 export const MIN_SEGMENT_BYTES = 64 * 1024
 /** Largest segment. */
 export const MAX_SEGMENT_BYTES = 16 * 1024 * 1024
+/** Largest `segment_size` of version 2, whose segments are up to four times as long. */
+export const MAX_AVERAGE_BYTES = 4 * 1024 * 1024
+/** The last millisecond of the year 9999: the latest time of modification. */
+export const MAX_MTIME_MS = 253_402_300_799_999
 /** Default segment size of a writer. */
 export const DEFAULT_SEGMENT_BYTES = 1024 * 1024
 /** Largest alignment of payloads. */

@@ -59,7 +59,8 @@ export function rewrapParts(
   const slots = archive.slotNumbers.map((number) => wrapSlot(contentKey, number, secrets.get(number) as Uint8Array))
   const head = {
     keyId: contentKey.keyId,
-    segmentSize: archive.segmentSize,
+    ...archive.tableForm,
+    align: archive.align,
     commitment: keyCommitment(contentKey),
     slots,
     sealed: sealTable,
@@ -73,7 +74,7 @@ export function rewrapParts(
     manifestOffset + manifest.length,
   )
   return {
-    header: signedHeader(contentKey.keyId, manifestOffset, manifest, signingSeed),
+    header: signedHeader({ version: archive.version, keyId: contentKey.keyId, manifestOffset }, manifest, signingSeed),
     manifest,
     manifestOffset,
     result: {

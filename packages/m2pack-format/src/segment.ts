@@ -1,6 +1,6 @@
 import { equalBytes, openXChaCha20Poly1305, PrimitivesError, sealXChaCha20Poly1305, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import type { Compression, SegmentRecord } from './entries.ts'
+import type { PlainForm, SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { segmentAad } from './keys.ts'
 import type { SlotKey } from './keys.ts'
@@ -21,11 +21,12 @@ export interface SealedSegment {
 }
 
 /**
- * Decides how a file is stored, by its first segment: compressed when that saves at least 3 % and 64 bytes.
+ * Compresses when that saves at least 3 % and 64 bytes. In version 1 the first segment decides for its file, in version
+ * 2 each for itself.
  *
- * @returns The compressed first segment, or `undefined` when the file is stored as it is.
+ * @returns The compressed segment, or `undefined` when it is stored as it is.
  */
-export function compressFirstSegment(plain: Uint8Array, level: number): Uint8Array | undefined {
+export function compressIfWorthwhile(plain: Uint8Array, level: number): Uint8Array | undefined {
   if (plain.length < MIN_COMPRESSIBLE_BYTES) return undefined
   const compressed = zstd.compress(plain, level)
   const saved = plain.length - compressed.length
@@ -37,25 +38,41 @@ export function compressSegment(plain: Uint8Array, level: number): Uint8Array {
   return zstd.compress(plain, level)
 }
 
-/** Seals and opens the segments of one file: docs/spec/m2pack.md §3. Wipe it after use. */
+/** What keys, nonces and additional data of version 1 depend on beside slot and path. */
+export interface WholeFile {
+  /** Of the whole plaintext. */
+  readonly sha256: Uint8Array
+  readonly segmentCount: number
+}
+
+/** Seals and opens the segments of one file: docs/spec/m2pack.md §3, m2pack-v2.md §2. Wipe it after use. */
 export class FileCipher {
   readonly #slot: SlotKey
   readonly #path: Uint8Array
   readonly #key: Uint8Array
-  readonly #segmentCount: number
+  /** Absent in version 2, where a segment does not depend on the rest of its file. */
+  readonly #whole: WholeFile | undefined
   #scratch: Scratch | undefined
 
   /**
    * @param slot - Used while the cipher lives.
    * @param path - UTF-8 of the path.
-   * @param sha256 - Of the whole plaintext.
-   * @param segmentCount - Of the file.
+   * @param whole - For version 1; without it the cipher is of version 2.
    */
-  constructor(slot: SlotKey, path: Uint8Array, sha256: Uint8Array, segmentCount: number) {
+  constructor(slot: SlotKey, path: Uint8Array, whole?: WholeFile) {
     this.#slot = slot
     this.#path = path
-    this.#key = slot.fileKey(path, sha256)
-    this.#segmentCount = segmentCount
+    this.#key = whole === undefined ? slot.fileKey2(path) : slot.fileKey(path, whole.sha256)
+    this.#whole = whole
+  }
+
+  #nonce(index: number, bytes: Uint8Array): Uint8Array {
+    if (this.#whole === undefined) return this.#slot.nonce2(this.#path, bytes)
+    return this.#slot.nonce(this.#path, index, this.#whole.segmentCount, bytes)
+  }
+
+  #aad(index: number): Uint8Array {
+    return this.#whole === undefined ? this.#path : segmentAad(this.#path, index, this.#whole.segmentCount)
   }
 
   /**
@@ -64,13 +81,13 @@ export class FileCipher {
    * @param out - Where the stored bytes go; fresh memory when absent.
    */
   seal(index: number, bytes: Uint8Array, out?: Uint8Array): SealedSegment {
-    const nonce = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
+    const nonce = this.#nonce(index, bytes)
     return { nonce, stored: this.sealUnder(index, bytes, nonce, out) }
   }
 
   /** Seals under a nonce that is already known. Apart from `seal` only for tests: other input wants another nonce. */
   sealUnder(index: number, bytes: Uint8Array, nonce: Uint8Array, out?: Uint8Array): Uint8Array {
-    const aad = segmentAad(this.#path, index, this.#segmentCount)
+    const aad = this.#aad(index)
     return sealXChaCha20Poly1305(this.#key, nonce, bytes, { aad, out })
   }
 
@@ -82,8 +99,7 @@ export class FileCipher {
    */
   open(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm): Uint8Array {
     const bytes = this.#decrypt(index, stored, record.nonce)
-    const expected = this.#slot.nonce(this.#path, index, this.#segmentCount, bytes)
-    if (!equalBytes(expected, record.nonce)) {
+    if (!equalBytes(this.#nonce(index, bytes), record.nonce)) {
       throw new M2pError('M2P_NONCE', `Segment ${index} opens, but its nonce is not the one its content gives`, {
         details: { segment: index },
       })
@@ -92,10 +108,11 @@ export class FileCipher {
   }
 
   /**
-   * As {@link open} without a look at the nonce: only for callers that check the SHA-256 of the whole file before
-   * anyone gets its bytes.
+   * As {@link open}, in version 1 without a look at the nonce: only for callers that check the SHA-256 of the whole file
+   * before anyone gets its bytes.
    */
   openHashed(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm): Uint8Array {
+    if (this.#whole === undefined) return this.open(index, stored, record, plain)
     return expand(this.#decrypt(index, stored, record.nonce), plain, this.#scratch)
   }
 
@@ -117,7 +134,7 @@ export class FileCipher {
   isGenuine(index: number, stored: Uint8Array, nonce: Uint8Array): boolean {
     try {
       const bytes = this.#decrypt(index, stored, nonce)
-      return equalBytes(this.#slot.nonce(this.#path, index, this.#segmentCount, bytes), nonce)
+      return equalBytes(this.#nonce(index, bytes), nonce)
     } catch (error) {
       if (error instanceof M2pError) return false
       throw error
@@ -125,7 +142,7 @@ export class FileCipher {
   }
 
   #decrypt(index: number, stored: Uint8Array, nonce: Uint8Array): Uint8Array {
-    const aad = segmentAad(this.#path, index, this.#segmentCount)
+    const aad = this.#aad(index)
     try {
       return openXChaCha20Poly1305(this.#key, nonce, stored, { aad, out: this.#scratch?.opened(stored.length) })
     } catch (error) {
@@ -159,14 +176,6 @@ export class Scratch {
     if (this.#plain.length < length) this.#plain = new Uint8Array(length)
     return this.#plain
   }
-}
-
-/** What an opened segment must become. */
-export interface PlainForm {
-  /** Whether the segment is a zstd frame. */
-  readonly compression: Compression
-  /** Expected bytes of plaintext. */
-  readonly size: number
 }
 
 function expand(bytes: Uint8Array, { compression, size }: PlainForm, scratch: Scratch | undefined): Uint8Array {

@@ -5,10 +5,13 @@ import { describe, expect, it } from 'vitest'
 import { M2pError, memorySource, openArchive } from '../src/index.ts'
 import type { Archive } from '../src/index.ts'
 import { brokenCases } from './support/broken-cases.ts'
+import { brokenCases2 } from './support/broken-cases-v2.ts'
 import { contentKey, verifiers } from './support/craft.ts'
 
-const folder = fileURLToPath(new URL('broken/', import.meta.url))
-const files = readdirSync(folder).filter((name) => name.endsWith('.m2p'))
+const kits = [
+  { version: 1, name: 'broken/', least: 150, cases: brokenCases() },
+  { version: 2, name: 'broken-v2/', least: 90, cases: brokenCases2() },
+]
 
 function codeOf(error: unknown): string {
   if (!(error instanceof M2pError)) throw error
@@ -43,10 +46,17 @@ async function refusalOf(bytes: Uint8Array): Promise<string> {
   return code
 }
 
-describe('broken archives, one fault each', () => {
-  it('there are at least 150, and the committed ones are those of the generator', () => {
-    expect(files.length).toBeGreaterThanOrEqual(150)
-    expect(files.length).toBe(brokenCases().length)
+describe.each(kits)('broken archives of version $version, one fault each', ({ name: kit, least, cases }) => {
+  const folder = fileURLToPath(new URL(kit, import.meta.url))
+  const files = readdirSync(folder).filter((name) => name.endsWith('.m2p'))
+
+  it('there are many, and the committed ones are those of the generator', () => {
+    expect(files.length).toBeGreaterThanOrEqual(least)
+    expect(files.length).toBe(cases.length)
+    for (const [index, file] of files.sort().entries())
+      expect(equalBytes(new Uint8Array(readFileSync(folder + file)), cases[index]?.bytes as Uint8Array), file).toBe(
+        true,
+      )
   })
 
   it.each(files)('%s is refused with the code in its name', async (name) => {

@@ -98,7 +98,10 @@ describe('files that are carried over from the previous archive', () => {
       await buildFolder(input, first, options)
       const whole = readFileSync(first)
       const { entry, offset, record } = await placeOf(first, 'c/noise.bin', 2)
-      const cipher = new FileCipher(new SlotKey(slot), new TextEncoder().encode('c/noise.bin'), entry.sha256, 7)
+      const cipher = new FileCipher(new SlotKey(slot), new TextEncoder().encode('c/noise.bin'), {
+        sha256: entry.sha256,
+        segmentCount: 7,
+      })
       const forged = cipher.sealUnder(2, new Uint8Array(record.storedSize - 16).fill(7), record.nonce)
       overwrite(first, offset, forged)
       const output = join(root, 'next.m2p')

@@ -8,10 +8,10 @@ import type { Archive } from '../archive.ts'
 import { buildArchive } from '../build.ts'
 import type { BuildResult } from '../build-result.ts'
 import type { BuildOptions } from '../build.ts'
-import { planPaths, releaseSlots, resolveFormat, resolveSlots } from '../build-plan.ts'
+import { planPaths, releaseSlots, resolveFormat, resolveSlots, storableTime } from '../build-plan.ts'
 import type { BuildFile, ResolvedFormat, WriterSlots } from '../build-plan.ts'
-import { manifestStart } from '../entries.ts'
-import type { EntryRecord } from '../entries.ts'
+import { manifestStart, plainFormAt, segmentTotal } from '../entries.ts'
+import type { Compression, EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { finishArchive } from '../finish.ts'
 import { writeArchiveFile } from './archive-file.ts'
@@ -25,6 +25,7 @@ import type { FileSource } from './file-source.ts'
 import { writeAt } from './sealed-units.ts'
 import { shareBytes, shareNumbers, sharePaths, SharedProgress, shareSecrets } from './shared.ts'
 import { FORM, SharedTable } from './shared-table.ts'
+import type { FileAttributes } from './safe-folder.ts'
 import { walkFolder } from './walk.ts'
 
 /** Options of {@link buildFolder}. */
@@ -79,17 +80,20 @@ interface FolderPlan {
   readonly storedPaths: readonly string[]
   readonly pathBytes: readonly Uint8Array[]
   readonly sizes: readonly number[]
+  readonly attributes: readonly FileAttributes[]
 }
 
 async function planFolder(input: string, options: BuildFolderOptions, format: ResolvedFormat): Promise<FolderPlan> {
   const found = await filesOf(input, options)
   const planned = planPaths(found, format.ymirPrefix)
   const paths = planned.map(({ given }) => found[given] as string)
+  const facts = paths.map((path) => factsOf(input, path))
   return {
     paths,
     storedPaths: planned.map(({ path }) => path),
     pathBytes: planned.map(({ pathBytes }) => pathBytes),
-    sizes: paths.map((path) => sizeOf(input, path)),
+    sizes: facts.map(({ size }) => size),
+    attributes: facts,
   }
 }
 
@@ -97,9 +101,15 @@ async function filesOf(input: string, options: BuildFolderOptions): Promise<read
   return options.files ?? (await walkFolder(input, options))
 }
 
-function sizeOf(root: string, path: string): number {
+/** What the file system says of the owner's right to execute a file; Windows has no such bit. */
+function isExecutable(mode: number): boolean {
+  return process.platform !== 'win32' && (mode & 0o100) !== 0
+}
+
+function factsOf(root: string, path: string): FileAttributes & { readonly size: number } {
   const stats = lstatSync(`${root}/${path}`, { throwIfNoEntry: false })
-  if (stats?.isFile() === true) return stats.size
+  if (stats?.isFile() === true)
+    return { size: stats.size, executable: isExecutable(stats.mode), mtimeMs: storableTime(stats.mtimeMs) }
   throw new M2pError('M2P_INPUT_CHANGED', `File "${printable(path)}" changed while it was being packed`, {
     details: { path: printable(path) },
   })
@@ -130,7 +140,8 @@ function previousPayloads(
     descriptor: previousDescriptor,
     manifest: shareBytes(previous.openedManifest),
     starts: shareNumbers(starts),
-    segmentSize: previous.segmentSize,
+    offsets: shareNumbers(plan.storedPaths.map((path) => previous.find(path)?.offset ?? 0)),
+    form: previous.tableForm,
     damaged: stopFlag(),
     checksWhole,
   }
@@ -144,7 +155,7 @@ function jobOf(build: ThreadedBuild, checksWhole: boolean): BuildJob {
     root: input,
     paths: plan.paths,
     ...sharePaths(plan.pathBytes),
-    table: SharedTable.plan(plan.sizes, format.segmentSize, stop).memory,
+    table: SharedTable.plan(plan.sizes, { ...format, stop }).memory,
     descriptor,
     level: format.level,
     align: format.align,
@@ -194,31 +205,46 @@ async function runJob(build: ThreadedBuild, job: BuildJob): Promise<BuildResult>
   }
   const table = new SharedTable(job.table)
   const end = table.payloadEnd
-  const finished = finishArchive(recordsOf(plan, table), end, options, { segmentSize: format.segmentSize, slots })
+  const finished = finishArchive(recordsOf(plan, table), end, options, { ...format, slots })
   writeAt(descriptor, finished.manifest, end)
   writeAt(descriptor, finished.header, 0)
   const files = [...plan.sizes.keys()]
   return {
     ...finished.result,
     originalBytes: totalBytes,
-    carriedFiles: files.filter((file) => table.form(file) >= FORM.carriedPlain).length,
+    carriedFiles: files.filter((file) => table.isCarried(file)).length,
     keptFiles: files.filter((file) => table.slot(file) !== slots.newest).length,
   }
 }
 
-function recordsOf({ pathBytes, sizes }: FolderPlan, table: SharedTable): EntryRecord[] {
+function recordsOf({ pathBytes, sizes, attributes }: FolderPlan, table: SharedTable): EntryRecord[] {
+  const { version, segmentSize } = table.memory
   return sizes.map((size, file) => {
-    const form = table.form(file)
-    return {
+    const record = {
+      version,
       pathBytes: pathBytes[file] as Uint8Array,
       offset: table.offset(file),
       size,
       slot: table.slot(file),
-      compression: form === FORM.compressed || form === FORM.carriedCompressed ? 'zstd' : 'none',
       sha256: table.digest(file),
       segments: table.segmentRecords(file),
     }
+    const form = table.form(file)
+    if (version === 1)
+      return {
+        ...record,
+        compression: form === FORM.compressed || form === FORM.carriedCompressed ? 'zstd' : 'none',
+      }
+    return { ...record, ...attributes[file], size, compression: compressionOf(record, segmentSize) }
   })
+}
+
+/** In version 2 a file counts as compressed when one of its segments is. */
+function compressionOf(record: Omit<EntryRecord, 'compression'>, segmentSize: number): Compression {
+  const entry: EntryRecord = { ...record, compression: 'none' }
+  for (let index = 0; index < segmentTotal(entry); index++)
+    if (plainFormAt(entry, segmentSize, index).compression === 'zstd') return 'zstd'
+  return 'none'
 }
 
 /** Opens its file only while it is read, so that thousands can be planned. */
@@ -249,8 +275,8 @@ async function buildPlainly(input: string, output: string, options: BuildFolderO
   const files: BuildFile[] = []
   for (const path of await filesOf(input, options)) {
     const full = join(input, path)
-    const { size } = await fs.lstat(full)
-    files.push({ path, source: new LazyFileSource(full, size, fs) })
+    const { size, mode, mtimeMs } = await fs.lstat(full)
+    files.push({ path, source: new LazyFileSource(full, size, fs), executable: isExecutable(mode), mtimeMs })
   }
   return writeArchiveFile(output, options, (sink) => buildArchive(files, sink, options))
 }

@@ -1,3 +1,4 @@
+import type { TableForm } from '../entries.ts'
 import type { StopFlag } from './share.ts'
 import type { SharedSecrets } from './shared.ts'
 import type { SharedTableMemory } from './shared-table.ts'
@@ -33,7 +34,9 @@ export interface PreviousPayloads {
   readonly manifest: Uint8Array<SharedArrayBuffer>
   /** Where in the manifest the entry of each file to pack starts, or -1. */
   readonly starts: Float64Array<SharedArrayBuffer>
-  readonly segmentSize: number
+  /** Where its payload starts. */
+  readonly offsets: Float64Array<SharedArrayBuffer>
+  readonly form: TableForm
   /**
    * Set to 1 by the thread that finds a segment of a large file damaged when others of that file may have been carried
    * over already: then everything is packed again, with `checksWhole`.

@@ -1,11 +1,12 @@
 import { createSha256, equalBytes, printable, sha256, utf8Decode } from '@keyturn/primitives'
-import { SEGMENT_RECORD_BYTES, readEntry, segmentAt, segmentBytes } from '../entries.ts'
-import type { EntryRecord } from '../entries.ts'
+import { plainFormAt, readEntry, segmentAt, segmentTotal } from '../entries.ts'
+import type { EntryRecord, TableForm } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import type { M2pErrorCode } from '../errors.ts'
 import { logicalPath } from '../paths.ts'
 import type { SlotKey } from '../keys.ts'
 import { FileCipher, Scratch } from '../segment.ts'
+import type { WholeFile } from '../segment.ts'
 import type { Share, StopFlag, Turn } from './share.ts'
 import { SafeFolder } from './safe-folder.ts'
 import type { Placement } from './safe-folder.ts'
@@ -22,11 +23,13 @@ export interface OpenJob {
   readonly manifest: Uint8Array<SharedArrayBuffer>
   /** Where in it the entry of each file starts. */
   readonly starts: Float64Array<SharedArrayBuffer>
+  /** Where the payload of each file starts. */
+  readonly offsets: Float64Array<SharedArrayBuffer>
   /** First file of each batch, and the one after the last. */
   readonly batches: Float64Array<SharedArrayBuffer>
   /** Batches taken in all, from the front, and from the back. */
   readonly next: Int32Array<SharedArrayBuffer>
-  readonly segmentSize: number
+  readonly form: TableForm
   readonly slots: SharedSecrets
   readonly stop: StopFlag
   readonly progress: BigInt64Array<SharedArrayBuffer>
@@ -91,14 +94,14 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   }
 
   #entry(index: number): EntryRecord {
-    return readEntry(this.#manifest, this.#job.starts[index] as number, this.#job.segmentSize)
+    const { starts, offsets, form } = this.#job
+    return readEntry(this.#manifest, { start: starts[index] as number, offset: offsets[index] as number }, form)
   }
 
   #endOf(index: number): number {
     const entry = this.#entry(index)
     let end = entry.offset
-    for (let segment = 0; segment * SEGMENT_RECORD_BYTES < entry.segments.length; segment++)
-      end += segmentAt(entry, segment).storedSize
+    for (let segment = 0; segment < segmentTotal(entry); segment++) end += segmentAt(entry, segment).storedSize
     return end
   }
 
@@ -115,9 +118,9 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
   }
 
   #open(entry: EntryRecord, end: number): void {
-    const count = entry.segments.length / SEGMENT_RECORD_BYTES
+    const count = segmentTotal(entry)
     const slot = this.#slots.get(entry.slot) as SlotKey
-    const cipher = new FileCipher(slot, entry.pathBytes, entry.sha256, count).using(this.#scratch)
+    const cipher = new FileCipher(slot, entry.pathBytes, this.#whole(entry, count)).using(this.#scratch)
     try {
       if (count === 1) this.#openSmall(entry, cipher, end)
       else this.#openLarge(entry, cipher, count)
@@ -126,20 +129,24 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
     }
   }
 
+  #whole({ sha256: digest }: EntryRecord, segmentCount: number): WholeFile | undefined {
+    return this.#job.form.version === 1 ? { sha256: digest, segmentCount } : undefined
+  }
+
   #openSmall(entry: EntryRecord, cipher: FileCipher, end: number): void {
     const record = segmentAt(entry, 0)
     const stored = this.#reader.read(entry.offset, record.storedSize, end)
-    const plain = cipher.openHashed(0, stored, record, entry)
+    const plain = cipher.openHashed(0, stored, record, plainFormAt(entry, this.#job.form.segmentSize, 0))
     if (!equalBytes(sha256(plain), entry.sha256)) this.#refuseHash(entry)
     if (this.#folder === undefined) return
     const path = logicalPath(utf8Decode(entry.pathBytes))
-    this.#folder.writeFile(path, this.#placement, (write) => write(plain))
+    this.#folder.writeFile(path, this.#placement, (write) => write(plain), entry)
   }
 
   #openLarge(entry: EntryRecord, cipher: FileCipher, count: number): void {
     if (this.#folder === undefined) return this.#segments(entry, cipher, count, () => undefined)
     const path = logicalPath(utf8Decode(entry.pathBytes))
-    this.#folder.writeFile(path, this.#placement, (write) => this.#segments(entry, cipher, count, write))
+    this.#folder.writeFile(path, this.#placement, (write) => this.#segments(entry, cipher, count, write), entry)
   }
 
   #segments(entry: EntryRecord, cipher: FileCipher, count: number, take: (bytes: Uint8Array) => void): void {
@@ -149,8 +156,7 @@ export class OpenShare implements Share<readonly OpenFailure[]> {
       if (Atomics.load(this.#job.stop, 0) !== 0) throw new M2pError('M2P_TRUNCATED', 'Stopped')
       const record = segmentAt(entry, index)
       const stored = this.#reader.read(offset, record.storedSize, offset + record.storedSize)
-      const size = segmentBytes(entry.size, this.#job.segmentSize, index)
-      const plain = cipher.openHashed(index, stored, record, { compression: entry.compression, size })
+      const plain = cipher.openHashed(index, stored, record, plainFormAt(entry, this.#job.form.segmentSize, index))
       hash.update(plain)
       take(plain)
       offset += record.storedSize

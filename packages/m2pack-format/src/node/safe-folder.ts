@@ -4,6 +4,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  futimesSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -22,6 +23,8 @@ const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constan
 const MAX_OPEN_FOLDERS = 64
 const FOLDER_MODE = 0o755
 const FILE_MODE = 0o644
+/** As `FILE_MODE`, executable for everyone who may read it. */
+const PROGRAM_MODE = 0o755
 const DISK_FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
 /** An open folder, by descriptor, or by path where the system has no names for descriptors. */
@@ -48,6 +51,14 @@ function named(path: string, cause: unknown): unknown {
   }
   const code = errno === 'EEXIST' ? 'PRIM_EXISTS' : DISK_FULL.has(errno) ? 'PRIM_DISK_FULL' : 'PRIM_FILE'
   return new PrimitivesError(code, `Cannot extract "${printable(path)}": ${errno}`, context)
+}
+
+/** What a file gets beside its bytes. */
+export interface FileAttributes {
+  /** Whether it may be executed; default `false`. */
+  readonly executable?: boolean | undefined
+  /** Time of modification, milliseconds since 1970; default: the hour of writing. */
+  readonly mtimeMs?: number | undefined
 }
 
 /**
@@ -122,6 +133,7 @@ export class SafeFolder {
     path: string,
     placement: Placement,
     write: (writeBytes: (bytes: Uint8Array) => void) => Result,
+    attributes: FileAttributes = {},
   ): Result {
     const { folder, name } = splitPath(path)
     try {
@@ -129,7 +141,7 @@ export class SafeFolder {
       const parent = this.#folder(folder)
       const target = this.#at(parent, name)
       const temporary = placement === 'fresh' ? target : this.#at(parent, `.${randomBytes(8).toString('hex')}.tmp`)
-      const result = this.#fill(temporary, write)
+      const result = this.#fill(temporary, write, attributes)
       if (placement === 'fresh') return result
       this.#place(temporary, target, placement)
       return result
@@ -138,13 +150,19 @@ export class SafeFolder {
     }
   }
 
-  #fill<Result>(path: string, write: (writeBytes: (bytes: Uint8Array) => void) => Result): Result {
-    const descriptor = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, FILE_MODE)
+  #fill<Result>(
+    path: string,
+    write: (writeBytes: (bytes: Uint8Array) => void) => Result,
+    { executable, mtimeMs }: FileAttributes,
+  ): Result {
+    const mode = executable === true ? PROGRAM_MODE : FILE_MODE
+    const descriptor = openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
     let whole = false
     try {
       const result = write((bytes) => {
         for (let done = 0; done < bytes.length;) done += writeSync(descriptor, bytes, done)
       })
+      if (mtimeMs !== undefined) futimesSync(descriptor, mtimeMs / 1000, mtimeMs / 1000)
       whole = true
       return result
     } finally {

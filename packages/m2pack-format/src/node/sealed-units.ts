@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs'
 import type { SharedTable } from './shared-table.ts'
-import { alignUp } from '../build-plan.ts'
+import { alignUp } from '../layout.ts'
 import { UnitBuffer } from './unit-buffer.ts'
 
 /** A unit that is sealed and waits for its place in the archive. */

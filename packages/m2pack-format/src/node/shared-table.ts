@@ -1,7 +1,9 @@
 import { M2pError } from '../errors.ts'
-import { SEGMENT_RECORD_BYTES, segmentCountOf } from '../entries.ts'
+import { recordBytesOf, segmentBytes, segmentCountOf } from '../entries.ts'
 import { HEADER_BYTES } from '../limits.ts'
-import { segmentRecord } from '../segment-record.ts'
+import { segmentRecord, segmentRecord2 } from '../segment-record.ts'
+import type { FormatVersion } from '../version.ts'
+import type { SegmentRecord } from '../entries.ts'
 import type { StopFlag } from './share.ts'
 import { shareNumbers } from './shared.ts'
 
@@ -16,7 +18,7 @@ import { shareNumbers } from './shared.ts'
 // taken to be hashed before the first unit is, and units are taken in order, so whatever a thread waits for is in the
 // hands of another one. Every wait ends when `stop` is set.
 
-/** How a file is stored. */
+/** How a file of version 1 is stored. */
 export const FORM = { undecided: 0, plain: 1, compressed: 2, carriedPlain: 3, carriedCompressed: 4 } as const
 
 const UNIT_FIELDS = 3
@@ -26,9 +28,10 @@ const WAIT_MS = 20
 
 /** The memory behind a {@link SharedTable}: what goes to the other threads. */
 export interface SharedTableMemory {
+  readonly version: FormatVersion
   readonly segmentSize: number
   readonly sizes: Float64Array<SharedArrayBuffer>
-  /** Index of each file's first segment among all. */
+  /** Index of each file's first segment among all, with as much room as the file may need. */
   readonly firstSegments: Float64Array<SharedArrayBuffer>
   /** Files of several segments, largest first. */
   readonly large: Float64Array<SharedArrayBuffer>
@@ -41,15 +44,24 @@ export interface SharedTableMemory {
   readonly offsets: Float64Array<SharedArrayBuffer>
   readonly slots: Float64Array<SharedArrayBuffer>
   readonly forms: Int32Array<SharedArrayBuffer>
+  /** How many segments each file has; of a large file of version 2 only when it is hashed. */
+  readonly counts: Float64Array<SharedArrayBuffer>
+  /** Where in its file each segment of version 2 starts. */
+  readonly plainStarts: Float64Array<SharedArrayBuffer>
+  /** How many segments of each file of version 2 were taken over from the previous archive. */
+  readonly carried: Int32Array<SharedArrayBuffer>
   readonly digests: Uint8Array<SharedArrayBuffer>
-  /** Stored size and nonce of every segment, file after file. */
+  /** Records of every segment, file after file. */
   readonly segments: Uint8Array<SharedArrayBuffer>
   readonly checks: Uint32Array<SharedArrayBuffer>
   readonly hashed: Int32Array<SharedArrayBuffer>
   readonly stop: StopFlag
 }
 
-/** A piece of work: some small files side by side, or one segment of a large file. */
+/**
+ * A piece of work: some small files side by side, or one segment of a large file. In version 2 nobody knows how many
+ * segments there will be: the last units of a file may turn out to have nothing to do.
+ */
 export interface Unit {
   readonly first: number
   /** The file after the last one. */
@@ -62,8 +74,21 @@ export interface Unit {
 const UNIT_BYTES = 1024 * 1024
 const UNIT_FILES = 64
 
+/** How a table is planned. */
+export interface TablePlan {
+  readonly version: FormatVersion
+  readonly segmentSize: number
+  readonly stop: StopFlag
+}
+
+/** Most segments that a file can have. */
+function mostSegments(size: number, { version, segmentSize }: TablePlan): number {
+  if (version === 1 || size <= segmentSize) return segmentCountOf(size, segmentSize)
+  return Math.ceil(size / (segmentSize / 4))
+}
+
 /** Units of work in archive order. */
-function planUnits(sizes: readonly number[], segmentSize: number): number[] {
+function planUnits(sizes: readonly number[], plan: TablePlan): number[] {
   const units: number[] = []
   let first = 0
   let bytes = 0
@@ -73,7 +98,7 @@ function planUnits(sizes: readonly number[], segmentSize: number): number[] {
     bytes = 0
   }
   for (const [file, size] of sizes.entries()) {
-    const count = segmentCountOf(size, segmentSize)
+    const count = mostSegments(size, plan)
     if (count > 1 || bytes + size > UNIT_BYTES || file - first >= UNIT_FILES) close(file)
     bytes += size
     if (count === 1) continue
@@ -95,8 +120,9 @@ export class SharedTable {
   }
 
   /** Plans the packing of files of these sizes, in archive order. */
-  static plan(sizes: readonly number[], segmentSize: number, stop: StopFlag): SharedTable {
-    const counts = sizes.map((size) => segmentCountOf(size, segmentSize))
+  static plan(sizes: readonly number[], plan: TablePlan): SharedTable {
+    const { version, segmentSize, stop } = plan
+    const counts = sizes.map((size) => mostSegments(size, plan))
     const firstSegments: number[] = []
     let segmentTotal = 0
     for (const count of counts) {
@@ -105,11 +131,12 @@ export class SharedTable {
     }
     const large = [...sizes.keys()].filter((file) => (counts[file] as number) > 1)
     large.sort((left, right) => (sizes[right] as number) - (sizes[left] as number))
-    const units = planUnits(sizes, segmentSize)
+    const units = planUnits(sizes, plan)
     const ends = new BigInt64Array(new SharedArrayBuffer((units.length / UNIT_FIELDS + 1) * 8))
     ends[0] = BigInt(HEADER_BYTES)
     const files = sizes.length
     return new SharedTable({
+      version,
       segmentSize,
       sizes: shareNumbers(sizes),
       firstSegments: shareNumbers(firstSegments),
@@ -121,7 +148,10 @@ export class SharedTable {
       slots: new Float64Array(new SharedArrayBuffer(files * 8)),
       forms: new Int32Array(new SharedArrayBuffer(files * 4)),
       digests: new Uint8Array(new SharedArrayBuffer(files * DIGEST_BYTES)),
-      segments: new Uint8Array(new SharedArrayBuffer(segmentTotal * SEGMENT_RECORD_BYTES)),
+      counts: shareNumbers(counts),
+      plainStarts: new Float64Array(new SharedArrayBuffer(version === 1 ? 0 : segmentTotal * 8)),
+      carried: new Int32Array(new SharedArrayBuffer(version === 1 ? 0 : files * 4)),
+      segments: new Uint8Array(new SharedArrayBuffer(segmentTotal * recordBytesOf(version))),
       checks: new Uint32Array(new SharedArrayBuffer(segmentTotal * 4)),
       hashed: new Int32Array(new SharedArrayBuffer(files * 4)),
       stop,
@@ -158,7 +188,42 @@ export class SharedTable {
   }
 
   segmentCount(file: number): number {
-    return segmentCountOf(this.size(file), this.memory.segmentSize)
+    return this.memory.counts[file] as number
+  }
+
+  /** Notes how many segments a large file of version 2 has; before `raiseHashed`. */
+  setSegmentCount(file: number, count: number): void {
+    this.memory.counts[file] = count
+  }
+
+  /** Notes where in its file a segment of version 2 starts. */
+  setPlainStart(file: number, segment: number, start: number): void {
+    this.memory.plainStarts[this.#segmentIndex(file, segment)] = start
+  }
+
+  /** Where in its file a segment starts. */
+  plainStart(file: number, segment: number): number {
+    const { version, segmentSize, plainStarts } = this.memory
+    return version === 1 ? segment * segmentSize : (plainStarts[this.#segmentIndex(file, segment)] as number)
+  }
+
+  /** Bytes of plaintext of a segment. */
+  plainBytes(file: number, segment: number): number {
+    const { version, segmentSize } = this.memory
+    if (version === 1) return segmentBytes(this.size(file), segmentSize, segment)
+    const isLast = segment === this.segmentCount(file) - 1
+    return (isLast ? this.size(file) : this.plainStart(file, segment + 1)) - this.plainStart(file, segment)
+  }
+
+  /** Notes that a segment of version 2 was taken over from the previous archive. */
+  addCarried(file: number): void {
+    Atomics.add(this.memory.carried, file, 1)
+  }
+
+  /** Whether everything of a file was taken over from the previous archive. */
+  isCarried(file: number): boolean {
+    const { version, carried } = this.memory
+    return version === 1 ? this.form(file) >= FORM.carriedPlain : carried[file] === this.segmentCount(file)
   }
 
   digest(file: number): Uint8Array {
@@ -219,15 +284,21 @@ export class SharedTable {
   }
 
   /** Notes how a segment is stored. */
-  setSegment(file: number, segment: number, storedSize: number, nonce: Uint8Array): void {
-    const at = this.#segmentIndex(file, segment) * SEGMENT_RECORD_BYTES
-    this.memory.segments.set(segmentRecord(storedSize, nonce), at)
+  setSegment(file: number, segment: number, { storedSize, nonce }: SegmentRecord): void {
+    const { version, segments } = this.memory
+    const at = this.#segmentIndex(file, segment) * recordBytesOf(version)
+    const record =
+      version === 1
+        ? segmentRecord(storedSize, nonce)
+        : segmentRecord2(this.plainBytes(file, segment), storedSize, nonce)
+    segments.set(record, at)
   }
 
   /** Records of all segments of a file, as the manifest has them. */
   segmentRecords(file: number): Uint8Array {
-    const first = this.#segmentIndex(file, 0) * SEGMENT_RECORD_BYTES
-    return this.memory.segments.subarray(first, first + this.segmentCount(file) * SEGMENT_RECORD_BYTES)
+    const recordBytes = recordBytesOf(this.memory.version)
+    const first = this.#segmentIndex(file, 0) * recordBytes
+    return this.memory.segments.subarray(first, first + this.segmentCount(file) * recordBytes)
   }
 
   /** Where a unit's payload starts; undefined until the unit before it has its place. */

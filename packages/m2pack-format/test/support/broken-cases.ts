@@ -61,7 +61,7 @@ function truncations(): void {
 function headers(): void {
   for (let at = 0; at < 8; at++) broken(`magic byte ${at}`, 'M2P_MAGIC', { archive: flip(at) })
   broken('magic in lower case', 'M2P_MAGIC', { archive: edit((bytes) => bytes.set(text('m2pack2'), 0)) })
-  for (const version of [0, 2, 0xffff, 0xffff_ffff])
+  for (const version of [0, 3, 0xffff, 0xffff_ffff])
     broken(`version ${version}`, 'M2P_VERSION', { archive: u32(8, version) })
   broken('key_id 0', 'M2P_HEADER', { archive: u32(12, 0) })
   broken('key_id without verifier', 'M2P_KEY_ID_UNKNOWN', { archive: u32(12, 99) })
@@ -388,7 +388,7 @@ function payloads(): void {
 
 /** Seals other content of equal length under the nonce and file key that the signed manifest names. */
 function sealWithNonce(record: EntryRecord, secret: Uint8Array, plain: Uint8Array): Uint8Array {
-  const cipher = new FileCipher(new SlotKey(secret), record.pathBytes, record.sha256, 1)
+  const cipher = new FileCipher(new SlotKey(secret), record.pathBytes, { sha256: record.sha256, segmentCount: 1 })
   return cipher.sealUnder(0, plain, record.segments.subarray(4, 28))
 }
 

@@ -62,7 +62,10 @@ function seal(file: CraftFile, offset: number): { record: EntryRecord; stored: U
   const plain = concatBytes(...file.parts)
   const digest = file.digest ?? sha256(plain)
   const slot = file.slot ?? 1
-  const cipher = new FileCipher(new SlotKey(slots.get(slot) as Uint8Array), pathBytes, digest, file.parts.length)
+  const cipher = new FileCipher(new SlotKey(slots.get(slot) as Uint8Array), pathBytes, {
+    sha256: digest,
+    segmentCount: file.parts.length,
+  })
   const sealed = file.parts.map((part, index) => cipher.seal(index, part))
   const segments = concatBytes(...sealed.map(({ stored, nonce }) => segmentRecord(stored.length, nonce)))
   const size = file.size ?? plain.length
@@ -93,6 +96,7 @@ export function craft(options: CraftOptions = {}): Uint8Array {
   const manifest = (options.manifest ?? unchanged)(writeManifest(head, records, contentKey)) as Uint8Array
   const payload = (options.payload ?? unchanged)(concatBytes(...sealed.map(({ stored }) => stored))) as Uint8Array
   const header = writeHeader({
+    version: 1,
     keyId,
     manifestOffset: 128 + payload.length + gapBeforeManifest,
     manifestSize: manifest.length,

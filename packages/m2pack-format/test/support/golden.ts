@@ -18,6 +18,11 @@ export function goldenFiles(): { first: Record<string, Uint8Array>; second: Reco
   return { first, second: { ...first, 'text.txt': lines(41), 'new/file.txt': lines(2) } }
 }
 
+/** What version 2 keeps beside the bytes of a file. */
+export function goldenAttributes(path: string): { executable: boolean; mtimeMs: number } {
+  return { executable: path.startsWith('new/'), mtimeMs: 1_700_000_000_000 + path.length }
+}
+
 /** Keys of the golden archives. They protect nothing. */
 export function goldenKeys(keyId: number): {
   contentKey: ContentKey

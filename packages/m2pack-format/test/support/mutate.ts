@@ -5,6 +5,7 @@ import { parseHeader } from '../../src/header.ts'
 import { checkLayout } from '../../src/layout.ts'
 import { parseManifest } from '../../src/manifest.ts'
 import { contentKey, craft, plainFiles, seed as signingSeed, text, verifiers } from './craft.ts'
+import { craft2, plainFiles2 } from './craft-v2.ts'
 
 /** A small generator that a seed decides (mulberry32). */
 export type Random = () => number
@@ -26,6 +27,9 @@ const compressed = text('compressible '.repeat(40))
 export const bases: readonly Uint8Array[] = [
   craft(),
   craft({ files: [] }),
+  craft2(),
+  craft2({ files: [] }),
+  craft2({ files: plainFiles2().map((file) => ({ ...file, mtimeMs: 1 })), head: { mtimes: true } }),
   craft({
     files: [
       { path: 'ünï/é', parts: [text('x')] },
