@@ -1,4 +1,5 @@
-/* m2p.c - see m2p.h. The sections of docs/spec/m2pack.md are named where their rules are applied. */
+/* m2p.c - see m2p.h. The sections of docs/spec/m2pack.md are named where their rules are applied; "v2 §" are those of
+ * docs/spec/m2pack-v2.md. */
 #define _FILE_OFFSET_BITS 64
 #define _POSIX_C_SOURCE 200809L
 #define ZSTD_STATIC_LINKING_ONLY /* ZSTD_createDCtx_advanced: decoders use the caller's allocator, too */
@@ -23,7 +24,9 @@
 #endif
 
 enum { HEADER = 128, PREAMBLE = 64, SLOT = 76, ENTRY_FIXED = 58, SEGMENT = 28, TAG = 16, NONCE = 24, KEY = 32 };
-enum { SEALED_TABLE = 2 }; /* the one flag */
+enum { ENTRY_FIXED_2 = 54, SEGMENT_2 = 32, TIME = 8, MAX_AVERAGE = 4 << 20, MAX_ALIGN = 1 << 20 }; /* of version 2 */
+enum { SEALED_TABLE = 2, TIMES = 4, EXECUTABLE = 1 };
+static const uint64_t LATEST = 253402300799999ull; /* the last millisecond of the year 9999 */
 enum { MAX_PATH_BYTES = 1024, MAX_PARTS = 32, MAX_SLOTS = 1024, MAX_GAP = 1 << 20, PAD_PIECE = 4096 };
 static const uint64_t MAX_MANIFEST = 64ull << 20, MAX_FILE = 64ull << 30, MAX_WINDOW = 8ull << 20;
 /* Offsets above this are refused by the reader in JavaScript, which counts in doubles. */
@@ -34,9 +37,10 @@ typedef struct {
   const uint8_t *path; /* in the manifest, not terminated */
   uint64_t offset, size, stored;
   const uint8_t *sha256, *segments;
+  uint64_t modified;
   uint32_t slot, count;
   uint16_t path_len;
-  uint8_t compressed;
+  uint8_t compressed, executable;
 } Entry;
 
 typedef struct {
@@ -55,7 +59,10 @@ struct m2p_archive {
   uint64_t max_manifest, max_file;
   uint64_t manifest_offset, manifest_size;
   uint64_t table_at, table_end; /* the entries, within the manifest */
+  uint64_t payload_end; /* where the next payload of version 2 may start */
   uint32_t max_entries, key_id, segment_size, entry_count, slot_count;
+  uint32_t version, align;
+  uint32_t largest; /* bytes of plaintext of the longest segment */
   uint32_t announced; /* entries, as the preamble counts them */
   uint8_t *manifest;
   const uint8_t *commitment;
@@ -64,7 +71,7 @@ struct m2p_archive {
   Slot *slots;
   Gap *gaps;
   size_t gap_count;
-  int unlocked, sealed; /* sealed: the table is still encrypted */
+  int unlocked, sealed, times; /* sealed: the table is still encrypted */
 };
 
 struct m2p_reader {
@@ -72,6 +79,7 @@ struct m2p_reader {
   ZSTD_DCtx *zstd;
   uint8_t *stored, *opened, *plain; /* one segment each */
   size_t most;                      /* bytes of `stored` and `opened` */
+  size_t most_plain;                /* bytes of `plain` */
   const Entry *current;             /* of m2p_begin(), NULL when there is none */
   uint8_t key[KEY];
   uint64_t offset;
@@ -294,7 +302,7 @@ static m2p_status open_table(m2p_archive *a, const uint8_t content_key[KEY], con
   length -= NONCE;
   uint8_t *sealed = a->manifest + a->table_at, *opened = (uint8_t *)allocate(a, (size_t)length, 1);
   if (!opened) return no_memory(error);
-  hmac(key, content_key, "m2pack table key v1", id, 1);
+  hmac(key, content_key, a->version == 2 ? "m2pack table key v2" : "m2pack table key v1", id, 1);
   int failed = crypto_aead_xchacha20poly1305_ietf_decrypt(opened, NULL, NULL, sealed + NONCE, length, a->manifest,
                                                           PREAMBLE, sealed, key);
   sodium_memzero(key, sizeof key);
@@ -481,7 +489,9 @@ static m2p_status parse_header(m2p_archive *a, const uint8_t *h, size_t have, m2
   if (have < 8) return fail(error, M2P_E_TRUNCATED, "%s", cut);
   if (memcmp(h, magic, sizeof magic)) return fail(error, M2P_E_MAGIC, "this is not an .m2p archive");
   if (have < 12) return fail(error, M2P_E_TRUNCATED, "%s", cut);
-  if (u32(h + 8) != 1) return fail(error, M2P_E_VERSION, "format version %u is not known", (unsigned)u32(h + 8));
+  a->version = u32(h + 8);
+  if (a->version != 1 && a->version != 2)
+    return fail(error, M2P_E_VERSION, "format version %u is not known", (unsigned)a->version);
   if (have < 16) return fail(error, M2P_E_TRUNCATED, "%s", cut);
   a->key_id = u32(h + 12);
   if (!a->key_id) return fail(error, M2P_E_HEADER, "key_id is 0");
@@ -549,7 +559,15 @@ static m2p_status parse_slots(m2p_archive *a, uint64_t *at, m2p_error *error) {
   return M2P_OK;
 }
 
+/* The record of a segment without its first field in version 2, where that says how long the plaintext is. */
+static const uint8_t *record(const m2p_archive *a, const Entry *e, uint32_t index) {
+  return a->version == 2 ? e->segments + (size_t)index * SEGMENT_2 + 4 : e->segments + (size_t)index * SEGMENT;
+}
+
+static uint32_t stored_bytes(const m2p_archive *a, const Entry *e, uint32_t index) { return u32(record(a, e, index)); }
+
 static uint64_t segment_bytes(const m2p_archive *a, const Entry *e, uint32_t index) {
+  if (a->version == 2) return u32(record(a, e, index) - 4);
   uint64_t left = e->size - (uint64_t)index * a->segment_size;
   return left < a->segment_size ? left : a->segment_size;
 }
@@ -565,13 +583,18 @@ static m2p_status parse_segments(const m2p_archive *a, Entry *e, m2p_error *erro
   return M2P_OK;
 }
 
+/* Bytes of an entry beside path and segments. */
+static uint64_t entry_fixed(const m2p_archive *a) {
+  return a->version == 2 ? ENTRY_FIXED_2 + (a->times ? TIME : 0) : ENTRY_FIXED;
+}
+
 static m2p_status parse_path(const m2p_archive *a, Entry *e, const Entry *previous, uint64_t at, m2p_error *error) {
   uint64_t left = a->table_end - at;
   if (left < 2) return fail(error, M2P_E_TOC, "an entry is cut");
   e->path_len = u16(a->manifest + at);
   e->path = a->manifest + at + 2;
   if (!e->path_len) return fail(error, M2P_E_PATH, "a path is empty");
-  if (left < ENTRY_FIXED + (uint64_t)e->path_len) return fail(error, M2P_E_TOC, "an entry is cut");
+  if (left < entry_fixed(a) + (uint64_t)e->path_len) return fail(error, M2P_E_TOC, "an entry is cut");
   if (previous) {
     int order = compare_paths(previous->path, previous->path_len, e->path, e->path_len);
     if (!order) return fail(error, M2P_E_PATH_COLLISION, "a path is there twice");
@@ -580,15 +603,71 @@ static m2p_status parse_path(const m2p_archive *a, Entry *e, const Entry *previo
   return check_path(e, error);
 }
 
+/* In version 2 each segment is compressed or not for itself (v2 §1.2). */
+static int is_frame(const m2p_archive *a, const Entry *e, uint32_t index) {
+  return a->version == 2 ? stored_bytes(a, e, index) < segment_bytes(a, e, index) + TAG : e->compressed;
+}
+
+/* Sizes of segments (v2 §1.2). */
+static m2p_status parse_segments_2(m2p_archive *a, Entry *e, m2p_error *error) {
+  uint64_t total = 0;
+  int frames = 0;
+  e->stored = 0;
+  for (uint32_t i = 0; i < e->count; i++) {
+    uint64_t plain = segment_bytes(a, e, i), stored = stored_bytes(a, e, i);
+    uint64_t least = i + 1 < e->count ? a->segment_size / 4 : e->size ? 1 : 0;
+    int fits = stored == plain + TAG || (stored > TAG && stored < plain + TAG);
+    if (!fits || plain < least || plain > (uint64_t)a->segment_size * 4)
+      return fail(error, M2P_E_SIZE, "the length of a segment does not fit");
+    frames |= stored < plain + TAG;
+    total += plain;
+    e->stored += stored;
+    if (plain > a->largest) a->largest = (uint32_t)plain;
+  }
+  if (total != e->size) return fail(error, M2P_E_SIZE, "the segments of a file do not make up its size");
+  return frames == e->compressed ? M2P_OK : fail(error, M2P_E_SIZE, "compression is not that of the segments");
+}
+
+/* What follows the path in version 2; moves *at behind the entry. */
+static m2p_status parse_entry_2(m2p_archive *a, Entry *e, uint64_t *at, m2p_error *error) {
+  const uint8_t *p = e->path + e->path_len;
+  e->size = u64(p);
+  e->slot = u32(p + 8);
+  e->compressed = p[12] & 1;
+  e->executable = p[13] & EXECUTABLE;
+  if (e->size > a->max_file) return fail(error, M2P_E_LIMIT, "a file is over the limit");
+  if (!find_slot(a, e->slot)) return fail(error, M2P_E_TOC, "an entry names a slot that is not there");
+  if (u32(p + 12) & ~(uint32_t)0x101)
+    return fail(error, M2P_E_HEADER, "compression, attributes or reserved bytes of an entry");
+  e->sha256 = p + 16;
+  e->count = u32(p + 48);
+  if (!e->count) return fail(error, M2P_E_TOC, "an entry has no segments");
+  e->modified = a->times ? u64(p + 52) : 0;
+  if (e->modified > LATEST) return fail(error, M2P_E_TOC, "a time is after the year 9999");
+  uint64_t fixed = entry_fixed(a) + e->path_len;
+  e->segments = a->manifest + *at + fixed;
+  if ((a->table_end - *at - fixed) / SEGMENT_2 < e->count)
+    return fail(error, M2P_E_TOC, "the segments of an entry are cut");
+  *at += fixed + (uint64_t)e->count * SEGMENT_2;
+  m2p_status status = parse_segments_2(a, e, error);
+  if (status) return status;
+  e->offset = (a->payload_end + a->align - 1) / a->align * a->align;
+  a->payload_end = e->offset + e->stored;
+  return a->payload_end <= SAFE ? M2P_OK : fail(error, M2P_E_TOC, "a payload ends too far away");
+}
+
 /* Moves *at behind the entry. */
 static m2p_status parse_entry(m2p_archive *a, Entry *e, const Entry *previous, uint64_t *at, m2p_error *error) {
   m2p_status status = parse_path(a, e, previous, *at, error);
   if (status) return status;
+  if (a->version == 2) return parse_entry_2(a, e, at, error);
   const uint8_t *p = e->path + e->path_len;
   e->offset = u64(p);
   e->size = u64(p + 8);
   e->slot = u32(p + 16);
   e->compressed = p[20];
+  e->executable = 0;
+  e->modified = 0;
   if (e->offset > SAFE) return fail(error, M2P_E_TOC, "an offset is too large");
   if (e->size > a->max_file) return fail(error, M2P_E_LIMIT, "a file is over the limit");
   if (!find_slot(a, e->slot)) return fail(error, M2P_E_TOC, "an entry names a slot that is not there");
@@ -655,18 +734,24 @@ static m2p_status check_layout(m2p_archive *a, m2p_error *error) {
 
 static m2p_status parse_preamble(m2p_archive *a, m2p_error *error) {
   const uint8_t *m = a->manifest;
-  if (memcmp(m, "M2MF", 4) || u32(m + 4) != 1 || u32(m + 8) != a->key_id)
+  if (memcmp(m, "M2MF", 4) || u32(m + 4) != a->version || u32(m + 8) != a->key_id)
     return fail(error, M2P_E_HEADER, "the preamble does not fit the header");
   a->announced = u32(m + 12);
   if (a->announced > a->max_entries) return fail(error, M2P_E_LIMIT, "there are too many entries");
   a->segment_size = u32(m + 16);
-  if (a->segment_size < 65536 || a->segment_size > 16777216 || (a->segment_size & (a->segment_size - 1)))
+  uint32_t most = a->version == 2 ? MAX_AVERAGE : 16777216, known = SEALED_TABLE | (a->version == 2 ? TIMES : 0);
+  if (a->segment_size < 65536 || a->segment_size > most || (a->segment_size & (a->segment_size - 1)))
     return fail(error, M2P_E_HEADER, "segment size %u", (unsigned)a->segment_size);
-  if (u32(m + 20) != 0 && u32(m + 20) != SEALED_TABLE) return fail(error, M2P_E_HEADER, "unknown flags are set");
-  a->sealed = u32(m + 20) == SEALED_TABLE;
+  if (u32(m + 20) & ~known) return fail(error, M2P_E_HEADER, "unknown flags are set");
+  a->sealed = (u32(m + 20) & SEALED_TABLE) != 0;
+  a->times = (u32(m + 20) & TIMES) != 0;
+  a->largest = a->version == 2 ? 0 : a->segment_size;
   if (u32(m + 24) > MAX_SLOTS) return fail(error, M2P_E_LIMIT, "there are too many slots");
   a->slot_count = u32(m + 24);
-  if (u32(m + 28)) return fail(error, M2P_E_HEADER, "reserved bytes are set");
+  a->align = a->version == 2 ? u32(m + 28) : 1;
+  if (a->version == 1 && u32(m + 28)) return fail(error, M2P_E_HEADER, "reserved bytes are set");
+  if (!a->align || a->align > MAX_ALIGN || (a->align & (a->align - 1)))
+    return fail(error, M2P_E_HEADER, "alignment %u", (unsigned)a->align);
   a->commitment = m + 32;
   return M2P_OK;
 }
@@ -684,7 +769,8 @@ static m2p_status parse_manifest(m2p_archive *a, m2p_error *error) {
 static m2p_status parse_table(m2p_archive *a, m2p_error *error) {
   uint64_t at = a->table_at;
   m2p_status status = M2P_OK;
-  if ((a->table_end - at) / ENTRY_FIXED < a->announced) return fail(error, M2P_E_TOC, "the entries are cut");
+  a->payload_end = HEADER;
+  if ((a->table_end - at) / entry_fixed(a) < a->announced) return fail(error, M2P_E_TOC, "the entries are cut");
   a->entry_count = a->announced;
   a->entries = (Entry *)allocate(a, a->entry_count, sizeof *a->entries);
   if (!a->entries) return no_memory(error);
@@ -760,6 +846,7 @@ void m2p_close(m2p_archive *a) {
 }
 
 uint32_t m2p_key_id(const m2p_archive *a) { return a->key_id; }
+uint32_t m2p_version(const m2p_archive *a) { return a->version; }
 int m2p_sealed(const m2p_archive *a) { return a->sealed; }
 uint32_t m2p_count(const m2p_archive *a) { return a->entry_count; }
 
@@ -775,6 +862,16 @@ m2p_status m2p_entry_at(const m2p_archive *a, uint32_t index, m2p_entry *entry, 
   entry->slot = e->slot;
   entry->compressed = e->compressed;
   entry->sha256 = e->sha256;
+  return M2P_OK;
+}
+
+m2p_status m2p_attributes_at(const m2p_archive *a, uint32_t index, m2p_attributes *attributes, m2p_error *error) {
+  if (!a || !attributes) return fail(error, M2P_E_USAGE, "m2p_attributes_at needs an archive and attributes");
+  if (a->sealed) return fail(error, M2P_E_SEALED, "%s", sealed_table);
+  if (index >= a->entry_count) return fail(error, M2P_E_ENTRY_UNKNOWN, "there is no entry %u", (unsigned)index);
+  attributes->executable = a->entries[index].executable;
+  attributes->has_time = a->times;
+  attributes->modified_ms = a->entries[index].modified;
   return M2P_OK;
 }
 
@@ -858,7 +955,9 @@ static void file_key(const m2p_archive *a, const Entry *e, uint8_t key[KEY]) {
   parts[0].bytes = length, parts[0].length = sizeof length;
   parts[1].bytes = e->path, parts[1].length = e->path_len;
   parts[2].bytes = e->sha256, parts[2].length = 32;
-  hmac(key, find_slot(a, e->slot)->secret, "m2pack file key v1", parts, 3);
+  /* In version 2 the content of a file does not count, so that its other segments stay as they are (v2 §2). */
+  if (a->version == 2) hmac(key, find_slot(a, e->slot)->secret, "m2pack file key v2", parts, 2);
+  else hmac(key, find_slot(a, e->slot)->secret, "m2pack file key v1", parts, 3);
 }
 
 /* The nonce is under the signature: equal bytes are the publisher's, even if others hold the content key. */
@@ -874,30 +973,13 @@ static m2p_status check_nonce(const m2p_archive *a, const Entry *e, uint32_t i, 
   put32(place + 4, e->count);
   parts[0].bytes = length, parts[0].length = sizeof length;
   parts[1].bytes = e->path, parts[1].length = e->path_len;
-  parts[2].bytes = place, parts[2].length = sizeof place;
+  parts[2].bytes = place, parts[2].length = a->version == 2 ? 0 : sizeof place;
   parts[3].bytes = bytes, parts[3].length = n;
-  hmac(mac, find_slot(a, e->slot)->secret, "m2pack nonce v1", parts, 4);
-  if (sodium_memcmp(mac, e->segments + (size_t)i * SEGMENT + 4, NONCE))
+  hmac(mac, find_slot(a, e->slot)->secret, a->version == 2 ? "m2pack nonce v2" : "m2pack nonce v1", parts, 4);
+  if (sodium_memcmp(mac, record(a, e, i) + 4, NONCE))
     return fail(error, M2P_E_NONCE, "segment %u is not the publisher's", (unsigned)i);
 #endif
   return M2P_OK;
-}
-
-static int decrypt(uint8_t *out, const uint8_t *stored, size_t n, const Entry *e, uint32_t i, const uint8_t key[KEY]) {
-  uint8_t aad[MAX_PATH_BYTES + 9];
-  memcpy(aad, e->path, e->path_len);
-  aad[e->path_len] = 0;
-  put32(aad + e->path_len + 1, i);
-  put32(aad + e->path_len + 5, e->count);
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-  (void)key;
-  memcpy(out, stored, n - TAG);
-  return 0;
-#else
-  return crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, stored, n, aad,
-                                                    e->count == 1 ? e->path_len : e->path_len + 9u,
-                                                    e->segments + (size_t)i * SEGMENT + 4, key);
-#endif
 }
 
 typedef struct {
@@ -908,18 +990,38 @@ typedef struct {
   int recompute; /* whether the nonce is computed again */
 } Segment;
 
+static int decrypt(const m2p_archive *a, uint8_t *out, const uint8_t *stored, size_t n, const Segment *s) {
+  uint8_t aad[MAX_PATH_BYTES + 9];
+  const Entry *e = s->entry;
+  uint32_t i = s->index;
+  memcpy(aad, e->path, e->path_len);
+  aad[e->path_len] = 0;
+  put32(aad + e->path_len + 1, i);
+  put32(aad + e->path_len + 5, e->count);
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+  (void)a, (void)aad;
+  memcpy(out, stored, n - TAG);
+  return 0;
+#else
+  /* Place and number of segments count in version 1, where there are several. */
+  size_t length = a->version == 2 || e->count == 1 ? e->path_len : e->path_len + 9u;
+  return crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, stored, n, aad, length, record(a, e, i) + 4, s->key);
+#endif
+}
+
 /* Opens one segment into `into`, which has room for its plaintext. */
 static m2p_status open_segment(m2p_reader *r, const Segment *s, uint8_t *into, m2p_error *error) {
   const m2p_archive *a = r->archive;
   const Entry *e = s->entry;
-  size_t n = u32(e->segments + (size_t)s->index * SEGMENT), size = (size_t)segment_bytes(a, e, s->index);
-  uint8_t *opened = e->compressed ? r->opened : into;
+  size_t n = stored_bytes(a, e, s->index), size = (size_t)segment_bytes(a, e, s->index);
+  int frame = is_frame(a, e, s->index);
+  uint8_t *opened = frame ? r->opened : into;
   m2p_status status = read_at(&a->source, s->offset, r->stored, n, error);
   if (status) return status;
-  if (decrypt(opened, r->stored, n, e, s->index, s->key))
+  if (decrypt(a, opened, r->stored, n, s))
     return fail(error, M2P_E_DECRYPT, "segment %u does not open under its key", (unsigned)s->index);
-  if (s->recompute) status = check_nonce(a, e, s->index, opened, n - TAG, error);
-  if (status || !e->compressed) return status;
+  if (s->recompute || a->version == 2) status = check_nonce(a, e, s->index, opened, n - TAG, error);
+  if (status || !frame) return status;
   status = check_frame(opened, n - TAG, size, error);
   if (status) return status;
   size_t got = ZSTD_decompressDCtx(r->zstd, into, size, opened, n - TAG);
@@ -955,10 +1057,11 @@ m2p_status m2p_reader_open(const m2p_archive *a, m2p_reader **reader, m2p_error 
   if (!r) return no_memory(error);
   memset(r, 0, sizeof *r);
   r->archive = a;
-  r->most = (size_t)a->segment_size + a->segment_size / 256 + 80;
+  r->most = (size_t)a->largest + a->largest / 256 + 80;
+  r->most_plain = a->largest ? a->largest : 1;
   r->stored = (uint8_t *)allocate(a, r->most, 1);
   r->opened = (uint8_t *)allocate(a, r->most, 1);
-  r->plain = (uint8_t *)allocate(a, a->segment_size, 1);
+  r->plain = (uint8_t *)allocate(a, r->most_plain, 1);
   ZSTD_customMem memory = {a->memory.allocate, a->memory.release, a->memory.context};
   r->zstd = ZSTD_createDCtx_advanced(memory);
   if (!r->stored || !r->opened || !r->plain || !r->zstd) {
@@ -973,7 +1076,7 @@ void m2p_reader_close(m2p_reader *r) {
   if (!r) return;
   const m2p_archive *a = r->archive;
   if (r->opened) sodium_memzero(r->opened, r->most);
-  if (r->plain) sodium_memzero(r->plain, a->segment_size);
+  if (r->plain) sodium_memzero(r->plain, r->most_plain);
   ZSTD_freeDCtx(r->zstd);
   release(a, r->stored);
   release(a, r->opened);
@@ -991,12 +1094,14 @@ static m2p_status read_whole(m2p_reader *r, const Entry *e, uint8_t *out, m2p_er
   file_key(r->archive, e, key);
   crypto_hash_sha256_init(&sha);
   s.entry = e, s.key = key, s.offset = e->offset, s.recompute = 0;
+  size_t at = 0;
   for (s.index = 0; s.index < e->count && !status; s.index++) {
     size_t size = (size_t)segment_bytes(r->archive, e, s.index);
-    uint8_t *into = out && size ? out + (size_t)s.index * r->archive->segment_size : r->plain;
+    uint8_t *into = out && size ? out + at : r->plain;
     status = open_segment(r, &s, into, error);
     if (!status) crypto_hash_sha256_update(&sha, into, size);
-    s.offset += u32(e->segments + (size_t)s.index * SEGMENT);
+    s.offset += stored_bytes(r->archive, e, s.index);
+    at += size;
   }
   sodium_memzero(key, sizeof key);
   return status ? status : check_hash(&sha, e, error);
@@ -1024,17 +1129,21 @@ static m2p_status read_segments(m2p_reader *r, const Entry *e, uint64_t offset, 
   uint8_t key[KEY];
   Segment s;
   m2p_status status = M2P_OK;
-  uint32_t size = r->archive->segment_size;
-  file_key(r->archive, e, key);
+  const m2p_archive *a = r->archive;
+  file_key(a, e, key);
   s.entry = e, s.key = key, s.offset = e->offset, s.recompute = 1;
-  for (s.index = 0; s.index < (uint32_t)(offset / size); s.index++)
-    s.offset += u32(e->segments + (size_t)s.index * SEGMENT);
+  uint64_t at = 0; /* where segment s.index starts in the file */
+  for (s.index = 0; at + segment_bytes(a, e, s.index) <= offset; s.index++) {
+    at += segment_bytes(a, e, s.index);
+    s.offset += stored_bytes(a, e, s.index);
+  }
   for (size_t done = 0; done < length && !status; s.index++) {
-    size_t from = (size_t)((offset + done) % size), part = (size_t)segment_bytes(r->archive, e, s.index) - from;
+    size_t from = (size_t)(offset + done - at), part = (size_t)segment_bytes(a, e, s.index) - from;
+    at += segment_bytes(a, e, s.index);
     if (part > length - done) part = length - done;
     status = open_segment(r, &s, r->plain, error);
     if (!status) memcpy(out + done, r->plain + from, part);
-    s.offset += u32(e->segments + (size_t)s.index * SEGMENT);
+    s.offset += stored_bytes(a, e, s.index);
     done += part;
   }
   sodium_memzero(key, sizeof key);
@@ -1079,7 +1188,7 @@ m2p_status m2p_next(m2p_reader *r, const uint8_t **bytes, size_t *length, m2p_er
     s.entry = e, s.key = r->key, s.offset = r->offset, s.index = r->next, s.recompute = 1;
     size_t size = (size_t)segment_bytes(r->archive, e, s.index);
     status = open_segment(r, &s, r->plain, error);
-    r->offset += u32(e->segments + (size_t)s.index * SEGMENT);
+    r->offset += stored_bytes(r->archive, e, s.index);
     r->next++;
     if (status || !size) continue;
     crypto_hash_sha256_update(&r->sha, r->plain, size);

@@ -1,4 +1,5 @@
-/* m2p.h - reads .m2p archives, format version 1 (docs/spec/m2pack.md): open, find, read, read a range, stream.
+/* m2p.h - reads .m2p archives of format versions 1 and 2 (docs/spec/m2pack.md, m2pack-v2.md): open, find, read, read a
+ * range, stream.
  *
  * Needs libsodium and libzstd; C99, and C++17 can include it. Take m2p.h and m2p.c into your client as they are, or
  * build the library with CMake.
@@ -10,7 +11,7 @@
  * Trust: m2p_open() returns an archive only after hash and signature of its table were verified under the public key of
  * its key_id. No byte of a file is returned before its tag was verified. What m2p_read() returns has the SHA-256 that
  * the table names; what m2p_read_range() and m2p_next() return was packed by the publisher (the nonce is computed
- * again).
+ * again, in version 2 for every read).
  *
  * Not checked here, since it needs Unicode tables: NFC, unassigned code points, folding beyond ASCII. The publisher's
  * writer has checked them, and the signature says so.
@@ -25,7 +26,7 @@
 extern "C" {
 #endif
 
-#define M2P_LIBRARY_VERSION "1.0.0"
+#define M2P_LIBRARY_VERSION "1.1.0"
 
 #if defined(_WIN32) && defined(M2P_SHARED)
 #  ifdef M2P_BUILDING
@@ -113,9 +114,16 @@ typedef struct {
   uint64_t size;   /* bytes of plaintext */
   uint64_t stored; /* bytes in the archive */
   uint32_t slot;
-  int compressed;
+  int compressed;  /* in version 2: at least one segment is */
   const uint8_t *sha256; /* 32 bytes, of the plaintext */
 } m2p_entry;
+
+/* What version 2 keeps beside the bytes of a file. */
+typedef struct {
+  int executable; /* 0 in version 1 */
+  int has_time;   /* whether modified_ms says anything */
+  uint64_t modified_ms; /* since 1970-01-01 00:00 UTC */
+} m2p_attributes;
 
 typedef struct m2p_archive m2p_archive;
 typedef struct m2p_reader m2p_reader;
@@ -143,12 +151,17 @@ M2P_API void m2p_close(m2p_archive *archive);
 M2P_API m2p_status m2p_unlock(m2p_archive *archive, uint32_t key_id, const uint8_t content_key[32], m2p_error *error);
 
 M2P_API uint32_t m2p_key_id(const m2p_archive *archive);
+/* The format version of the archive, 1 or 2. Since 1.1.0. */
+M2P_API uint32_t m2p_version(const m2p_archive *archive);
 /* 1 while the table of the archive is sealed and m2p_unlock() did not open it, else 0. */
 M2P_API int m2p_sealed(const m2p_archive *archive);
 /* Files in the archive; 0 while its table is sealed. */
 M2P_API uint32_t m2p_count(const m2p_archive *archive);
 /* The entry at `index`, in the order of the bytes of the paths. */
 M2P_API m2p_status m2p_entry_at(const m2p_archive *archive, uint32_t index, m2p_entry *entry, m2p_error *error);
+/* Since 1.1.0. */
+M2P_API m2p_status m2p_attributes_at(const m2p_archive *archive, uint32_t index, m2p_attributes *attributes,
+                                     m2p_error *error);
 /* The index of a path, exactly as it is stored; M2P_E_ENTRY_UNKNOWN when there is none. */
 M2P_API m2p_status m2p_find(const m2p_archive *archive, const char *path, size_t length, uint32_t *index,
                             m2p_error *error);
@@ -156,7 +169,8 @@ M2P_API m2p_status m2p_find(const m2p_archive *archive, const char *path, size_t
 M2P_API m2p_status m2p_find_folded(const m2p_archive *archive, const char *path, size_t length, uint32_t *index,
                                    m2p_error *error);
 
-/* Memory for reading, about two and a half segments (2.5 MiB with the usual segment of 1 MiB). */
+/* Memory for reading: three times the longest segment, which is 1 MiB in the usual archive of version 1, and at most
+ * 4 MiB in the usual one of version 2. */
 M2P_API m2p_status m2p_reader_open(const m2p_archive *archive, m2p_reader **reader, m2p_error *error);
 /* NULL is allowed. Wipes what was decrypted. */
 M2P_API void m2p_reader_close(m2p_reader *reader);

@@ -154,20 +154,34 @@ static int open_parent(int root, char *path, char **name) {
   return folder;
 }
 
+/* The time that the archive names, once everything is written. */
+static int set_time(int descriptor, const m2p_attributes *attributes) {
+  struct timespec times[2];
+  if (!attributes->has_time) return 0;
+  times[0].tv_sec = (time_t)(attributes->modified_ms / 1000);
+  times[0].tv_nsec = (long)(attributes->modified_ms % 1000) * 1000000;
+  times[1] = times[0];
+  return futimens(descriptor, times);
+}
+
 static int extract_file(m2p_reader *reader, const m2p_archive *archive, uint32_t index, int root) {
   char path[1028], *name;
   m2p_entry entry;
+  m2p_attributes attributes;
   m2p_entry_at(archive, index, &entry, NULL);
+  m2p_attributes_at(archive, index, &attributes, NULL);
   /* The one absolute prefix of the format is a name, not a place. */
   size_t skip = entry.path_length > 3 && !memcmp(entry.path, "d:/", 3) ? 3 : 0;
   memcpy(path, entry.path + skip, entry.path_length - skip);
   path[entry.path_length - skip] = 0;
   int folder = open_parent(root, path, &name);
   if (folder < 0) return REFUSED;
-  int descriptor = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+  int mode = attributes.executable ? 0755 : 0644;
+  int descriptor = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
   FILE *out = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
   int status = out ? copy_out(reader, index, out) : MACHINE;
-  if (!out || fclose(out)) {
+  int late = out ? fflush(out) || set_time(descriptor, &attributes) : 0;
+  if (!out || fclose(out) || late) {
     perror(name);
     status = status ? status : MACHINE;
   }

@@ -30,7 +30,7 @@ export interface BuildFile {
 /** Options that decide the bytes of an archive. */
 export interface BuildFormatOptions {
   /**
-   * Version of the format: 1, which is the default, or 2, in which a small change of a large file costs about a segment.
+   * Version of the format: 1, which is the default, or 2, in which a small change of a large file costs a segment.
    * Players download an archive whole when its version changes, and a client must have a reader of version 2.
    */
   readonly version?: FormatVersion | undefined

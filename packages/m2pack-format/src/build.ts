@@ -248,8 +248,8 @@ class ArchiveBuilder {
   }
 
   /**
-   * Stores the segments of a file of version 2, each for itself: taken over from the previous archive when its bytes are
-   * there, sealed otherwise.
+   * Stores the segments of a file of version 2, each for itself: taken over from the previous archive when it has
+   * them, sealed otherwise.
    */
   async #store2(target: SealTarget, old: ArchiveEntry | undefined): Promise<StoredForm> {
     const { cipher } = target

@@ -20,7 +20,7 @@ export interface EntryRecord {
   readonly compression: Compression
   /** SHA-256 of the plaintext. */
   readonly sha256: Uint8Array
-  /** For each segment its stored size (u32, little-endian) and its nonce (24); in version 2 its size comes first (u32). */
+  /** For each segment its stored size (u32, little-endian) and nonce (24); in version 2 its size comes first (u32). */
   readonly segments: Uint8Array
   /** Whether its owner may execute it; version 2 only, default `false`. */
   readonly executable?: boolean | undefined

@@ -108,8 +108,8 @@ export class FileCipher {
   }
 
   /**
-   * As {@link open}, in version 1 without a look at the nonce: only for callers that check the SHA-256 of the whole file
-   * before anyone gets its bytes.
+   * As {@link open}, in version 1 without a look at the nonce: only for callers that check the SHA-256 of the whole
+   * file before anyone gets its bytes.
    */
   openHashed(index: number, stored: Uint8Array, record: SegmentRecord, plain: PlainForm): Uint8Array {
     if (this.#whole === undefined) return this.open(index, stored, record, plain)

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { zstdCompressSync } from 'node:zlib'
 import { concatBytes } from '@keyturn/primitives'
 import { craft, plainFiles } from './support/craft.ts'
+import { craft2, plainFiles2 } from './support/craft-v2.ts'
 
 const [seed, runs] = [process.env['KEYTURN_FUZZ_SEED'] ?? '1', process.env['KEYTURN_FUZZ_RUNS'] ?? '1000000']
 const MOST_INPUT = 65_536
@@ -23,6 +24,12 @@ function bareFrames(): Uint8Array {
     files: files.map((file, index) => ({ ...file, parts: [frames[index]!.subarray(0, -16)], compression: 'zstd' })),
     payload: () => concatBytes(...frames),
   })
+}
+
+/** The same in version 2, with segments. */
+function bareFrames2(): Uint8Array {
+  const bare = plainFiles2().flatMap(({ parts }) => parts.map(({ bytes }) => bytes))
+  return craft2({ payload: () => concatBytes(...bare.map((bytes) => concatBytes(bytes, new Uint8Array(16)))) })
 }
 
 try {
@@ -41,9 +48,10 @@ try {
   }
   if (compiled.status !== 0) process.exit(1)
   mkdirSync(corpus)
-  for (const name of ['broken', 'golden'])
+  for (const name of ['broken', 'broken-v2', 'golden'])
     cpSync(fileURLToPath(new URL(name, import.meta.url)), corpus, { recursive: true })
   writeFileSync(join(corpus, 'bare-frames.m2p'), bareFrames())
+  writeFileSync(join(corpus, 'bare-frames-v2.m2p'), bareFrames2())
   const { status } = spawnSync(
     target,
     [`-seed=${seed}`, `-runs=${runs}`, `-max_len=${MOST_INPUT}`, `-rss_limit_mb=${MOST_MEMORY_MB}`, corpus],

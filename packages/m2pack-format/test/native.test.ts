@@ -1,6 +1,17 @@
-import { hexEncode, sha256 } from '@keyturn/primitives'
+import { ed25519PublicKey, hexEncode, sha256 } from '@keyturn/primitives'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,11 +19,13 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { exportClientConfig } from '../src/index.ts'
 import { buildFolder } from '../src/node/index.ts'
 import { contentKey, publicKey, seed, slots } from './support/craft.ts'
+import { goldenAttributes, goldenFiles, goldenKeys } from './support/golden.ts'
 import { temporaryFolder, variedFiles, writeTree } from './support/tree.ts'
 import { haveVectors, loadVectors, vectorFolder } from './support/vectors.ts'
 
 const native = fileURLToPath(new URL('../native/', import.meta.url))
 const broken = fileURLToPath(new URL('broken/', import.meta.url))
+const broken2 = fileURLToPath(new URL('broken-v2/', import.meta.url))
 
 /** Sanitizers end the program with an exit code of their own, so a fault of memory fails the test that met it. */
 const CFLAGS = ['-std=c99', '-O1', '-g', '-Wall', '-Wextra', '-Wpedantic', '-Werror', '-fsanitize=address,undefined']
@@ -49,34 +62,59 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
     const root = temporaryFolder()
     const { pub, secret } = keyFiles(root, publicKey, contentKey.key)
     writeTree(join(root, 'tree'), variedFiles())
-    for (const align of [1, 512]) {
-      const archive = join(root, `${align}.m2p`)
+    for (const [version, align] of [
+      [1, 1],
+      [1, 512],
+      [2, 1],
+      [2, 512],
+    ] as const) {
+      const archive = join(root, `${version}-${align}.m2p`)
       await buildFolder(join(root, 'tree'), archive, {
         contentKey,
         signingSeed: seed,
         slots,
+        version,
         segmentSize: 65_536,
         align,
       })
       expect(run('list', archive, pub).stdout.trim().split('\n').length).toBe(Object.keys(variedFiles()).length)
       expect(run('verify', archive, pub, secret).stdout).toBe(`ok ${Object.keys(variedFiles()).length} files\n`)
-      expect(run('extract', archive, pub, secret, join(root, `out-${align}`)).status).toBe(0)
-      execFileSync('diff', ['-r', join(root, 'tree'), join(root, `out-${align}`)])
+      expect(run('extract', archive, pub, secret, join(root, `out-${version}-${align}`)).status).toBe(0)
+      execFileSync('diff', ['-r', join(root, 'tree'), join(root, `out-${version}-${align}`)])
       expect(run('verify', archive, pub, secret, '8').stderr).toContain('M2P_KEY_ID_MISMATCH')
     }
   })
 
-  it('gives the same code as this package for every broken archive', () => {
+  it('opens the golden archive of version 2, and sets executable bits and times as it says', () => {
+    const root = temporaryFolder()
+    const { contentKey: key, signingSeed } = goldenKeys(2)
+    const { pub, secret } = keyFiles(root, ed25519PublicKey(signingSeed), key.key)
+    const golden = fileURLToPath(new URL('golden/v2.m2p', import.meta.url))
+    expect(run('extract', golden, pub, secret, join(root, 'out')).stdout).toBe('ok 7 files\n')
+    for (const [path, content] of Object.entries(goldenFiles().second)) {
+      const file = join(root, 'out', path)
+      expect(readFileSync(file).equals(content), path).toBe(true)
+      const { executable, mtimeMs } = goldenAttributes(path)
+      const stats = statSync(file)
+      expect(stats.mtimeMs).toBe(mtimeMs)
+      expect((stats.mode & 0o100) !== 0).toBe(executable)
+    }
+  })
+
+  it.each([
+    { version: 1, kit: broken, least: 265 },
+    { version: 2, kit: broken2, least: 105 },
+  ])('gives the same code as this package for every broken archive of version $version', ({ kit, least }) => {
     const { pub, secret } = keyFiles(temporaryFolder(), publicKey, contentKey.key)
     let agreed = 0
-    for (const name of readdirSync(broken)) {
+    for (const name of readdirSync(kit)) {
       if (NEEDS_TABLES.test(name) || name.includes('key-id-without-verifier') || name.includes('key-id-8-throughout'))
         continue
-      const { stderr, status } = run('verify', join(broken, name), pub, secret, '7')
+      const { stderr, status } = run('verify', join(kit, name), pub, secret, '7')
       expect(`${name}: ${stderr.split(':')[0]} ${status}`).toBe(`${name}: ${name.split('.')[1]} 4`)
       agreed++
     }
-    expect(agreed).toBeGreaterThanOrEqual(265)
+    expect(agreed).toBeGreaterThanOrEqual(least)
   })
 
   it.skipIf(!haveVectors)('verifies the archives of the independent implementation', () => {
@@ -131,24 +169,36 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
   it('prints a file or a range of it, and nothing that a holder of the content key forged', async () => {
     const root = temporaryFolder()
     const { pub, secret } = keyFiles(root, publicKey, contentKey.key)
-    const { archive } = await largeArchive(root)
-    const cat = (...args: string[]) => spawnSync(program as string, ['cat', archive, pub, secret, ...args])
-    expect(cat('big.bin').stdout.equals(big)).toBe(true)
-    expect(cat('big.bin', '65530', '20').stdout.equals(big.subarray(65_530, 65_550))).toBe(true)
-    expect(cat('missing').stderr.toString()).toContain('M2P_ENTRY_UNKNOWN')
-    const forged = readdirSync(broken).find((name) => name.includes('forged-by-a-holder'))!
-    const files = run('list', join(broken, forged), pub).stdout.trim().split('\n')
-    const codes = files.map((line) => run('cat', join(broken, forged), pub, secret, line.split(' ')[1]!).stderr)
-    expect(codes.some((text) => text.startsWith('M2P_NONCE'))).toBe(true)
+    for (const [version, kit] of [
+      [1, broken],
+      [2, broken2],
+    ] as const) {
+      const { archive } = await largeArchive(root, version)
+      const cat = (...args: string[]) => spawnSync(program as string, ['cat', archive, pub, secret, ...args])
+      expect(cat('big.bin').stdout.equals(big)).toBe(true)
+      expect(cat('big.bin', '65530', '20').stdout.equals(big.subarray(65_530, 65_550))).toBe(true)
+      expect(cat('big.bin', '1000', '250000').stdout.equals(big.subarray(1000, 251_000))).toBe(true)
+      expect(cat('missing').stderr.toString()).toContain('M2P_ENTRY_UNKNOWN')
+      const forged = join(
+        kit,
+        readdirSync(kit).find((name) => name.includes('forged-by-a-holder'))!,
+      )
+      const files = run('list', forged, pub).stdout.trim().split('\n')
+      const codes = files.map((line) => run('cat', forged, pub, secret, line.split(' ')[1]!).stderr)
+      expect(codes.some((text) => text.startsWith('M2P_NONCE'))).toBe(true)
+    }
   })
 })
 
 const big = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, index) => (index * index) >> 7))
 
-async function largeArchive(root: string): Promise<{ archive: string; files: number }> {
+async function largeArchive(root: string, version: 1 | 2 = 1): Promise<{ archive: string; files: number }> {
   writeTree(join(root, 'tree'), { ...variedFiles(), 'big.bin': big })
-  const archive = join(root, 'large.m2p')
-  const options = { contentKey, signingSeed: seed, slots, segmentSize: 65_536, align: 512 }
+  if (process.platform !== 'win32') chmodSync(join(root, 'tree/big.bin'), 0o755)
+  utimesSync(join(root, 'tree/big.bin'), 1_600_000_000, 1_600_000_000.125)
+  const archive = join(root, `large-${version}.m2p`)
+  const form = { version, mtimes: version === 2, segmentSize: 65_536, align: 512 }
+  const options = { contentKey, signingSeed: seed, slots, ...form }
   const { files } = await buildFolder(join(root, 'tree'), archive, options)
   return { archive, files }
 }
@@ -156,13 +206,15 @@ async function largeArchive(root: string): Promise<{ archive: string; files: num
 describe.skipIf(program === undefined)('the library in C', () => {
   it('answers ranges, names and threads, and survives any failure of memory or disk', async () => {
     const root = temporaryFolder()
-    const { archive } = await largeArchive(root)
     const api = compile('api', '../test/native/api.c', 'm2p.c')!
-    const { stdout, stderr } = spawnSync(api, [archive, hexEncode(publicKey), hexEncode(contentKey.key)], {
-      encoding: 'utf8',
-    })
-    expect(stderr).toBe('')
-    expect(stdout).toBe('ok\n')
+    for (const version of [1, 2] as const) {
+      const { archive } = await largeArchive(root, version)
+      const { stdout, stderr } = spawnSync(api, [archive, hexEncode(publicKey), hexEncode(contentKey.key)], {
+        encoding: 'utf8',
+      })
+      expect(stderr).toBe('')
+      expect(stdout).toBe(`ok, version ${version}\n`)
+    }
   })
 
   it('is C++17, too, and compiles for Windows', () => {
@@ -191,7 +243,8 @@ describe.skipIf(program === undefined)('the library in C', () => {
   it('opens no hostile archive wrongly, whatever hash, signature and tags say', () => {
     const options = ['-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION', '-DM2P_FUZZ_REPLAY', `-I${native}`]
     const fuzz = compile('fuzz', ...options, 'fuzz/m2p_fuzz.c', 'm2p.c')!
-    const corpus = readdirSync(broken).map((name) => join(broken, name))
+    const corpus = [broken, broken2].flatMap((kit) => readdirSync(kit).map((name) => join(kit, name)))
+    corpus.push(fileURLToPath(new URL('golden/v2.m2p', import.meta.url)))
     const { stdout, stderr } = spawnSync(fuzz, corpus, { encoding: 'utf8' })
     expect(stderr).toBe('')
     expect(stdout).toBe(`replayed ${corpus.length}\n`)
@@ -219,7 +272,6 @@ describe.skipIf(program === undefined)('the library in C', () => {
 
   it('is read from C#', async () => {
     const root = temporaryFolder()
-    const { archive, files } = await largeArchive(root)
     const shared = ['-std=c99', '-O1', '-shared', '-fPIC', '-fvisibility=hidden', '-o', join(built, 'libm2p.so')]
     execFileSync('cc', [...shared, join(native, 'm2p.c'), '-lsodium', '-lzstd'])
     const sources = [join(native, 'csharp/M2p.cs'), fileURLToPath(new URL('native/Check.cs', import.meta.url))]
@@ -227,19 +279,23 @@ describe.skipIf(program === undefined)('the library in C', () => {
     const compiled = spawnSync('mcs', ['-warnaserror', `-out:${program}`, ...sources], { encoding: 'utf8' })
     if (compiled.error !== undefined) return void console.info('skipped: no mono here')
     expect(compiled.stdout + compiled.stderr).toBe('')
-    const args = [archive, '7', hexEncode(publicKey), hexEncode(contentKey.key), 'big.bin']
-    const { stdout, stderr } = spawnSync('mono', [program, ...args], {
-      encoding: 'utf8',
-      env: { ...process.env, LD_LIBRARY_PATH: built },
-    })
-    expect(stderr).toBe('')
-    expect(stdout.trim().split('\n')).toEqual([
-      String(files),
-      'M2P_USAGE',
-      hexEncode(sha256(big)),
-      'M2P_SIGNATURE',
-      'M2P_KEY_ID_UNKNOWN',
-    ])
+    for (const version of [1, 2] as const) {
+      const { archive, files } = await largeArchive(root, version)
+      const args = [archive, '7', hexEncode(publicKey), hexEncode(contentKey.key), 'big.bin']
+      const { stdout, stderr } = spawnSync('mono', [program, ...args], {
+        encoding: 'utf8',
+        env: { ...process.env, LD_LIBRARY_PATH: built },
+      })
+      expect(stderr).toBe('')
+      expect(stdout.trim().split('\n')).toEqual([
+        String(files),
+        version === 1 ? 'version 1, False, no time' : 'version 2, True, 2020-09-13T12:26:40.1250000Z',
+        'M2P_USAGE',
+        hexEncode(sha256(big)),
+        'M2P_SIGNATURE',
+        'M2P_KEY_ID_UNKNOWN',
+      ])
+    }
   })
 })
 

@@ -36,6 +36,10 @@ namespace Keyturn
         public long Size { get; internal set; }
         public long StoredSize { get; internal set; }
         public byte[] Sha256 { get; internal set; }
+        /// <summary>Whether its owner may execute it; false in version 1, which does not say.</summary>
+        public bool Executable { get; internal set; }
+        /// <summary>When it was last changed, or null where the archive has no times.</summary>
+        public DateTime? ModifiedUtc { get; internal set; }
         internal uint Index;
     }
 
@@ -48,10 +52,14 @@ namespace Keyturn
         {
             this.handle = handle;
             KeyId = Native.m2p_key_id(handle);
+            Version = Native.m2p_version(handle);
         }
 
         /// <summary>The key_id that the content key must have.</summary>
         public uint KeyId { get; }
+
+        /// <summary>The format version of the archive, 1 or 2.</summary>
+        public uint Version { get; }
 
         /// <summary>Opens a file. Each public key has 32 bytes and is used for archives of its key_id only.</summary>
         /// <exception cref="M2pException">The archive is cut, changed, or signed by another key.</exception>
@@ -156,6 +164,8 @@ namespace Keyturn
             Native.Entry entry;
             Native.Error error;
             Check(Native.m2p_entry_at(handle, index, out entry, out error), ref error);
+            Native.Attributes attributes;
+            Check(Native.m2p_attributes_at(handle, index, out attributes, out error), ref error);
             var path = new byte[(int)entry.PathLength];
             var sha256 = new byte[32];
             Marshal.Copy(entry.Path, path, 0, path.Length);
@@ -166,9 +176,13 @@ namespace Keyturn
                 Size = checked((long)entry.Size),
                 StoredSize = checked((long)entry.Stored),
                 Sha256 = sha256,
+                Executable = attributes.Executable != 0,
+                ModifiedUtc = attributes.HasTime == 0 ? (DateTime?)null : Epoch.AddMilliseconds(attributes.ModifiedMs),
                 Index = index
             };
         }
+
+        private static readonly DateTime Epoch = new DateTime(1970, 1, 1, 0, 0, 0, DateTimeKind.Utc);
 
         internal static void Check(int status, ref Native.Error error)
         {
@@ -359,6 +373,14 @@ namespace Keyturn
             internal IntPtr Sha256;
         }
 
+        [StructLayout(LayoutKind.Sequential)]
+        internal struct Attributes
+        {
+            internal int Executable;
+            internal int HasTime;
+            internal ulong ModifiedMs;
+        }
+
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern IntPtr m2p_code(int status);
 
@@ -377,6 +399,13 @@ namespace Keyturn
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern uint m2p_key_id(ArchiveHandle archive);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        internal static extern uint m2p_version(ArchiveHandle archive);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        internal static extern int m2p_attributes_at(ArchiveHandle archive, uint index, out Attributes attributes,
+            out Error error);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern uint m2p_count(ArchiveHandle archive);

@@ -53,6 +53,9 @@ internal static class Check
         using (M2pArchive archive = M2pArchive.Open(args[0], keys))
         {
             Console.WriteLine(archive.Entries.Count());
+            M2pEntry entry = archive.Find(args[4]);
+            string time = entry.ModifiedUtc == null ? "no time" : entry.ModifiedUtc.Value.ToString("o");
+            Console.WriteLine("version " + archive.Version + ", " + entry.Executable + ", " + time);
             Console.WriteLine(Code(() => archive.Read(args[4])));
             archive.Unlock(keyId, Bytes(args[3]));
             var found = new HashSet<string> { Hash(archive.Read(args[4])) };

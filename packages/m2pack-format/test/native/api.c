@@ -146,6 +146,19 @@ static void names(const m2p_archive *archive) {
   CHECK(m2p_entry_at(archive, m2p_count(archive), &(m2p_entry){0}, NULL) == M2P_E_ENTRY_UNKNOWN);
 }
 
+static void attributes(const m2p_archive *archive) {
+  m2p_attributes found;
+  uint32_t version = m2p_version(archive), programs = 0;
+  for (uint32_t i = 0; i < m2p_count(archive); i++) {
+    CHECK(m2p_attributes_at(archive, i, &found, NULL) == M2P_OK);
+    CHECK(found.has_time == (version == 2) && (found.modified_ms > 0) == (version == 2));
+    programs += (uint32_t)found.executable;
+  }
+  CHECK(programs == (version == 2));
+  CHECK(m2p_attributes_at(archive, m2p_count(archive), &found, NULL) == M2P_E_ENTRY_UNKNOWN);
+  CHECK(m2p_attributes_at(archive, 0, NULL, NULL) == M2P_E_USAGE);
+}
+
 static void *thread(void *archive) {
   ranges(archive);
   return NULL;
@@ -202,6 +215,8 @@ int main(int argc, char **argv) {
   CHECK(open_with(&archive, &reads, &memory, NULL) == M2P_OK);
   usage(archive);
   names(archive);
+  uint32_t version = m2p_version(archive);
+  attributes(archive);
   CHECK(m2p_unlock(archive, m2p_key_id(archive), content_key, NULL) == M2P_OK);
   /* The counters of the allocator are not for several threads. */
   m2p_close(archive);
@@ -224,6 +239,6 @@ int main(int argc, char **argv) {
   fail_each(1, M2P_E_MEMORY);
   fail_each(0, M2P_E_IO);
   free(bytes);
-  puts("ok");
+  printf("ok, version %u\n", (unsigned)version);
   return 0;
 }
