@@ -27,6 +27,7 @@ const checks: readonly Check[] = [
   { name: 'documents', command: ['node', 'tooling/checks/documents.ts'] },
   { name: 'workflows', command: ['node', 'tooling/checks/workflows.ts'] },
   { name: 'catalogue', command: ['node', 'tooling/checks/catalogue.ts'] },
+  { name: 'features', command: ['node', 'tooling/checks/features.ts'] },
   { name: 'supply-chain', command: ['node', 'tooling/checks/supply-chain.ts'] },
   { name: 'types', command: turbo('types', '--continue') },
   { name: 'tooling-types', command: ['tsc', '-p', 'tooling/tsconfig.json'] },

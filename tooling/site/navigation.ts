@@ -32,6 +32,7 @@ function guideGroups(pages: readonly Page[]): Item[] {
 
 const REFERENCE = [
   'architecture.md',
+  'features.md',
   'glossary.md',
   'threat-model.md',
   'compatibility.md',
