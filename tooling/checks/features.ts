@@ -53,9 +53,9 @@ function page(features: readonly Feature[]): string {
   })
   return `# Features
 
-Five systems are brought together here: \`m2pack-secure\`, \`metin-launcher\`, the Pubky Noise key guide, HexVault
-and KERI identities as \`auths\` does them. Each row is something that they do, or that Keyturn adds, with a test that shows it.
-\`node tooling/checks/features.ts --write\` writes this page from \`tooling/features/rows.tsv\`.
+Five systems are brought together here: \`m2pack-secure\`, \`metin-launcher\`, the Pubky Noise key guide, HexVault and
+KERI identities as \`auths\` does them. Each row is something that they do, or that Keyturn adds, with a test that
+shows it. \`node tooling/checks/features.ts --write\` writes this page from \`tooling/features/rows.tsv\`.
 
 ${sections.join('\n')}`
 }
