@@ -73,6 +73,11 @@ export const cliErrors = {
     meaning: 'A check of the demonstration failed.',
     remedy: 'Run it with --json and --keep, and report the step that failed.',
   },
+  CLI_DRILL: {
+    kind: 'policy',
+    meaning: 'A drill did not hold: a command failed, a launcher did not follow in time, or a player noticed it.',
+    remedy: 'Read the report; with --dir, the launchers and their logs stay.',
+  },
 } as const satisfies ErrorCatalogue<string>
 
 /** A code of the command line. */

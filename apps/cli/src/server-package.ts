@@ -3,7 +3,7 @@ import { CliError } from './errors.ts'
 const SERVER = '@keyturn/release-server'
 
 /**
- * Loads the release server, which only `serve` and `demo` need: a machine that only publishes does without
+ * Loads the release server, which only `serve`, `demo` and `drill` need: a machine that only publishes does without
  * its database and HTTP libraries.
  *
  * @throws {@link CliError} `CLI_SERVER_MISSING`.

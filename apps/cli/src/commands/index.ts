@@ -175,6 +175,12 @@ export const nouns: readonly Noun[] = [
     load: async () => (await import('./emergency/index.ts')).registerEmergency,
   },
   {
+    name: 'drill',
+    group: 'Emergencies',
+    summary: 'practise a theft or a loss on a shadow product, and report how long it took',
+    load: async () => (await import('./drill.ts')).registerDrill,
+  },
+  {
     name: 'demo',
     group: 'Tools',
     summary: 'the whole story on this machine: publish, install, rotate keys, and reject forged releases',

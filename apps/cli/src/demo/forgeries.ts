@@ -25,17 +25,17 @@ import type { Tamper } from './stage.ts'
  * @param home - Home of the victim.
  * @param release - The release in force.
  * @param head - The head in force.
- * @param oldKey - Keystore alias of the stolen key.
+ * @param theft - Keystore alias of the stolen key, and how far the forged documents count ahead.
  */
 export async function forgedManifest(
   home: HomeSession,
   release: StoredRelease,
   head: StoredHead,
-  oldKey: string,
+  { oldKey, ahead = 1 }: { readonly oldKey: string; readonly ahead?: number },
 ): Promise<Tamper> {
   const keys = await home.keys()
   const version = `${release.manifest.version}1`
-  const sequence = (release.manifest.sequence ?? 0) + 1
+  const sequence = (release.manifest.sequence ?? 0) + ahead
   const manifest = writeManifest({
     ...parseManifest(release.bytes),
     version,
@@ -44,7 +44,7 @@ export async function forgedManifest(
   })
   const signatures = await signManifest(manifest, [await keys.documentSigner(oldKey)])
   const pin = manifestPin({ ...release.manifest, version, sequence }, sha256Hex(manifest), manifest.length)
-  const forgedHead = await signHead(writeHead({ ...head.head, sequence: head.head.sequence + 1, manifest: pin }), [
+  const forgedHead = await signHead(writeHead({ ...head.head, sequence: head.head.sequence + ahead, manifest: pin }), [
     await keys.documentSigner(home.description.aliases.head),
   ])
   return (path) => {
@@ -106,6 +106,28 @@ export async function forgedInteraction(home: HomeSession, currentKey: string): 
     roles.version,
     rolesBytes,
   )
+}
+
+/**
+ * What a thief of the head key can make: a later head that offers a release of before once more.
+ *
+ * @param home - Home of the victim.
+ * @param head - The head at the time of the theft.
+ * @param ahead - How far it counts ahead.
+ */
+export async function forgedHead(home: HomeSession, head: StoredHead, ahead: number): Promise<Tamper> {
+  const keys = await home.keys()
+  const forged = await signHead(writeHead({ ...head.head, sequence: head.head.sequence + ahead }), [
+    await keys.documentSigner(home.description.aliases.head),
+  ])
+  return (path) => (path === 'head.json' || path.endsWith('/head.json') ? forged : undefined)
+}
+
+/** The log and the role document in force at the time of a theft: what a thief shows so that nobody sees newer ones. */
+export async function oldLog(home: HomeSession): Promise<Tamper> {
+  const { bytes, log } = await readIdentityLog(home.paths, home.description.identity.prefix)
+  const roles = await rolesInForce(home.paths, log.prefix)
+  return logAndRoles(log.prefix, bytes, roles.document.version, roles.bytes)
 }
 
 function logAndRoles(prefix: string, log: Uint8Array, version: number, roles: Uint8Array): Tamper {

@@ -269,7 +269,7 @@ export class Demo {
     if (head === undefined) throw new TypeError('No head was signed')
     await this.#refused(
       'old-release-key',
-      await forgedManifest(home, release, head, keyAlias.release(1)),
+      await forgedManifest(home, release, head, { oldKey: keyAlias.release(1) }),
       /^MAN_(SIGNATURE|THRESHOLD|KEY_RETIRED|KEY_UNKNOWN)$/,
     )
     await this.#refused('old-identity-key', await forgedRotation(home, keyAlias.identity(1)), /^KEL_/)

@@ -266,7 +266,7 @@ function required<T>(value: T | undefined): T {
 }
 
 /** The program of the sample client: beside this one, or in the checkout. */
-function sampleClient(): string {
+export function sampleClient(): string {
   for (const place of ['../sample-client.js', '../../../../tooling/sample-client/src/main.ts']) {
     const path = fileURLToPath(new URL(place, import.meta.url))
     if (existsSync(path)) return path
