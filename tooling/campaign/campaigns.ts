@@ -135,6 +135,14 @@ const targeted: readonly Campaign[] = [
     env: ({ size }) => ({ KEYTURN_KILL_ROUNDS: String(size) }),
   },
   {
+    name: 'drills: every theft and loss with many launchers',
+    folder: 'apps/cli',
+    unit: 'launchers in each drill',
+    firstSize: 4,
+    command: () => vitest('test/drill/drill.test.ts'),
+    env: ({ size }) => ({ KEYTURN_DRILL_LAUNCHERS: String(Math.min(size, 500)) }),
+  },
+  {
     name: 'server: kill -9 in uploads and publishes',
     folder: 'apps/release-server',
     command: () => vitest('test/crash.test.ts'),

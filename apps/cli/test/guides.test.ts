@@ -87,6 +87,11 @@ const guides: Readonly<Record<string, Guide>> = {
       grep -Eq '[0-9]+ B downloaded' unlocked
       cmp player/pack/textures.m2p home/trees/stable/.sealed-1.6.0/pack/textures.m2p`,
   },
+  'practise-a-theft.md': {
+    before: 'cp -rp home before-the-drills',
+    after: `diff -r home before-the-drills && grep -q 'The drill held' drill-release-stolen.md
+      grep -q '"held":true' drill-laptop-lost.json && test "$(ls -d keyturn-drill-* 2>/dev/null | wc -l)" = 0`,
+  },
   'cdn-and-cost.md': {
     before: `ship 2026.12.01-1 && head -c 300000 /dev/urandom > client/textures/2.dds && ship 2026.12.04-1`,
     after: `test -f public/head.json && test -f public/channels/stable/manifest.json`,
@@ -152,5 +157,5 @@ describe.each(Object.entries(guides))('docs/guides/%s', (name, { before, after }
     expect(blocks.length).toBeGreaterThan(2)
     const { code, output } = await run(`set -x; ${GAME}\n${before}\n{\n${blocks.join('\n')}\n} | tee output\n${after}`)
     expect(code, output).toBe(0)
-  }, 300_000)
+  }, 900_000)
 })

@@ -33,7 +33,7 @@ describe('keyturn without the release server', () => {
   })
 
   it('says how to get it where it is needed: CLI_SERVER_MISSING', async () => {
-    for (const args of [['serve', '--port', '0'], ['demo']]) {
+    for (const args of [['serve', '--port', '0'], ['demo'], ['drill', 'server-lost']]) {
       const outcome = await run(...args)
       expect([args[0], outcome.code, codeOf(outcome)]).toEqual([args[0], 3, 'CLI_SERVER_MISSING'])
       expect(outcome.stdout).toContain('npm install @keyturn/release-server')

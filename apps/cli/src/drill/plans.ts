@@ -1,6 +1,6 @@
 import { keyAlias } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
-import { findRelease, readStoredHead } from '@keyturn/publisher/release'
+import { findRelease, readStoredHead } from '@keyturn/publisher/records'
 import { forgedHead, forgedInteraction, forgedManifest, forgedRotation, oldLog } from '../demo/forgeries.ts'
 import type { Tamper } from '../demo/stage.ts'
 import { BACKUP, NEXT_KEY } from './shadow.ts'
@@ -19,8 +19,8 @@ export interface Watch {
   playOnce(): Promise<void>
   /** Leads every launcher to a server of the thief. */
   thiefShows(what: string, tamper: Tamper): Promise<void>
-  /** Something that is neither a command nor a launcher: whether it held. */
-  check(what: string, holds: boolean): void
+  /** What the server answers the thief: the code of its refusal, empty when it refuses nothing. */
+  serverAnswers(what: string, code: string): void
 }
 
 /** One thing that happens, and what the publisher does about it. */
@@ -141,7 +141,7 @@ export const drillPlans: Readonly<Record<DrillKind, DrillPlan>> = {
       await shadow.type('rotate', 'release', '--revoke', '--next-key-file', NEXT_KEY)
     },
     attack: async (shadow, watch) => {
-      watch.check('the stolen token, at the server', await shadow.isTokenRefused())
+      watch.serverAnswers('the stolen access token', await shadow.answerToThief())
       await showRelease(shadow, watch)
       await showRotation(shadow, watch)
     },

@@ -79,11 +79,11 @@ export function reportText(report: DrillReport): string {
           '',
           '## What the thief tried afterwards',
           '',
-          '| tried | launchers | installed it | refused with |',
+          '| shown | to launchers | installed it | refused with |',
           '|---|---|---|---|',
           ...attempts.map(
             ({ what, launchers, installs, refusals }) =>
-              `| ${what} | ${launchers} | ${installs} | ${codes(refusals)} |`,
+              `| ${what} | ${launchers === 0 ? 'the server' : launchers} | ${installs} | ${codes(refusals)} |`,
           ),
         ]),
   ].join('\n')

@@ -193,9 +193,9 @@ export class Drill implements Watch {
     }
   }
 
-  check(what: string, holds: boolean): void {
-    this.#attempts.push({ what, launchers: 0, installs: 0, refusals: {} })
-    if (!holds) this.#failures.push(`This did not hold: ${what}`)
+  serverAnswers(what: string, code: string): void {
+    this.#attempts.push({ what, launchers: 0, installs: 0, refusals: code === '' ? {} : { [code]: 1 } })
+    if (code === '') this.#failures.push(`The server accepted ${what}`)
   }
 
   #report(): DrillReport {

@@ -184,9 +184,10 @@ export class Shadow {
     this.#note('keyturn-server token create --name publisher --scope admin', started)
   }
 
-  /** Whether the server refuses the token that was stolen. */
-  async isTokenRefused(): Promise<boolean> {
-    return (await this.#withToken(this.#stolenToken, '/v1/products', 'GET')).status === 401
+  /** With which code the server refuses the token that was stolen; empty when it does not. */
+  async answerToThief(): Promise<string> {
+    const answer = await this.#withToken(this.#stolenToken, '/v1/products', 'GET')
+    return answer.ok ? '' : ((await answer.json()) as { code: string }).code
   }
 
   async #withToken(secret: string, path: string, method: string): Promise<Response> {

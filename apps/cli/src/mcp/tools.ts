@@ -105,7 +105,7 @@ const NUMBER_OR_WORD = new Set(['--interval', '--blobs'])
 /** Positional arguments that are whole numbers, by command. */
 const NUMBER_ARGUMENTS = new Set(['vault retire version'])
 /** Commands that talk to a person, or never end. */
-const NEVER = new Set(['demo', 'serve', 'mcp', 'completion', 'launch'])
+const NEVER = new Set(['demo', 'drill', 'serve', 'mcp', 'completion', 'launch'])
 /**
  * Where secrets are read and where they go is said when the server starts, never by a client: an agent that is talked
  * into it would send a token, or any file of one line, to any address.

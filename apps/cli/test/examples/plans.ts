@@ -19,6 +19,8 @@ export interface ExamplePlan {
 
 /** Examples that no test can run as they stand, and why. */
 export const notRun: Readonly<Record<string, string>> = {
+  'keyturn drill release-stolen --out drill.md': 'takes a minute: drill/drill.test.ts and the guide run it',
+  'keyturn drill laptop-lost --launchers 50 --json': 'takes minutes: drill/drill.test.ts runs it with few launchers',
   'keyturn demo': 'packs the dependencies of the whole workspace: the check "demo" runs it',
 }
 
