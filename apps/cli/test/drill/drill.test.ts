@@ -110,7 +110,7 @@ const expected: Readonly<Record<(typeof drillKinds)[number], readonly RegExp[]>>
 
 describe('keyturn drill', () => {
   it.each(drillKinds)(
-    '%s: every launcher follows, players notice nothing, and the real home and server are not touched',
+    '%s: every launcher follows, players notice nothing, and the real home and server are not touched (row 353)',
     async (kind) => {
       await mkdir(join(folder, 'tmp'), { recursive: true })
       const before = await everyFile()
