@@ -115,7 +115,9 @@ describe('commandTools()', () => {
       .map(({ path }) => path.replaceAll(/[ -]/g, '_'))
     const all = commandTools(root, true)
     expect(commands.filter((name) => !all.some((tool) => tool.name === name))).toEqual(
-      ['demo', 'drill', 'launch', 'serve', 'mcp', 'completion'].toSorted((a, b) => commands.indexOf(a) - commands.indexOf(b)),
+      ['demo', 'drill', 'launch', 'serve', 'mcp', 'completion'].toSorted(
+        (a, b) => commands.indexOf(a) - commands.indexOf(b),
+      ),
     )
     // A new command is a writing one until it is written down here and in mcp/tools.ts.
     expect(

@@ -27,7 +27,7 @@ export interface Watch {
 export interface DrillPlan {
   /** What happens, for the report. */
   readonly happens: string
-  /** What a thief can do until the publisher has acted. */
+  /** What can happen until the publisher has acted. */
   readonly until: string
   /** Makes it happen, at second 0. */
   happen(shadow: Shadow): Promise<void>
@@ -93,20 +93,20 @@ function stolenRole(role: 'release' | 'head'): Pick<DrillPlan, 'happen' | 'respo
 export const drillPlans: Readonly<Record<DrillKind, DrillPlan>> = {
   'release-stolen': {
     happens: 'The release key is stolen, and the thief has a head to go with it.',
-    until:
-      'With a head key or a server that signs heads unasked: offer a release of their own to anyone who asks them.',
+    until: 'with a head key or a server that signs heads unasked, the thief offers a release to anyone who asks them.',
     ...stolenRole('release'),
     attack: showRelease,
   },
   'head-stolen': {
     happens: 'The head key is stolen.',
-    until: 'Hold launchers at an older release that is not below their floor; choose rollout and mirrors.',
+    until:
+      'the thief holds launchers at an older release that is not below their floor, and chooses rollout and mirrors.',
     ...stolenRole('head'),
     attack: showHead,
   },
   'identity-stolen': {
     happens: 'The current identity key is stolen. The next one is on a stick.',
-    until: 'Sign statements in the name of the identity. No role, no release.',
+    until: 'the thief signs statements in the name of the identity, but no role and no release.',
     happen: (shadow) => shadow.copyHome(STOLEN),
     respond: async (shadow, watch) => {
       const home = await shadow.open(STOLEN)
@@ -120,7 +120,7 @@ export const drillPlans: Readonly<Record<DrillKind, DrillPlan>> = {
   },
   'server-lost': {
     happens: 'The server is gone with its disk. There is no backup of it.',
-    until: 'Nothing was stolen. Nobody can update, and everybody plays.',
+    until: 'nobody can update, and everybody plays. Nothing was stolen.',
     happen: (shadow) => shadow.loseServer(),
     respond: async (shadow, watch) => {
       await watch.playOnce()
@@ -129,7 +129,7 @@ export const drillPlans: Readonly<Record<DrillKind, DrillPlan>> = {
   },
   'laptop-lost': {
     happens: 'The laptop is gone, with its passphrase: release, head and identity key, and the access token.',
-    until: 'Publish a release of their own with the token, in the open; offer one to anyone who asks them.',
+    until: 'the thief publishes a release with the token, in the open, or offers one to anyone who asks them.',
     happen: (shadow) => shadow.loseLaptop(STOLEN),
     respond: async (shadow, watch) => {
       await shadow.replaceToken()

@@ -2,7 +2,8 @@ import { arch, platform, release } from 'node:os'
 import type { CommandData } from '../command.ts'
 import { version } from '../version.ts'
 import { drillPlans } from './plans.ts'
-import type { DrillReport, Milestone } from './run-drill.ts'
+import type { Attempt, DrillReport, Milestone } from './run-drill.ts'
+import type { TypedCommand } from './shadow.ts'
 
 /** How often a launcher looks unless its settings say otherwise. */
 const CHECK_MINUTES = 60
@@ -23,15 +24,24 @@ function milestoneRow({ what, firstMs, lastMs, missing }: Milestone): string {
   return `| ${what} | ${duration(firstMs)} | ${duration(lastMs)} | ${missing} |`
 }
 
+function typedRow({ line, ms, code }: TypedCommand): string {
+  return `| \`${line}\` | ${duration(ms)}${code === '' ? '' : `, failed: ${code}`} |`
+}
+
+function attemptRow({ what, launchers, installs, refusals }: Attempt): string {
+  return `| ${what} | ${launchers === 0 ? 'the server' : launchers} | ${installs} | ${codes(refusals)} |`
+}
+
 function setting({ startedMs, names, launchers, processes, checkMs }: DrillReport): string[] {
   return [
     `- Date: ${new Date(startedMs).toISOString()}`,
     `- Program: keyturn ${version()}, Node ${process.version}, ${platform()} ${release()} ${arch()}`,
     names.isFromHome
-      ? `- Product: a shadow of \`${names.product}\`, channel \`${names.channel}\`: the same names, keys of its own, a server on this machine`
-      : `- Product: \`${names.product}\`, channel \`${names.channel}\`, made for this drill: no home was found to take names from`,
-    `- Launchers: ${launchers} installs in ${processes} processes. Each looks for updates every ${checkMs / 1000} s.` +
-      ` Launchers of players look at every start, and every ${CHECK_MINUTES} minutes in between: add that to the times below`,
+      ? `- Product: a shadow of \`${names.product}\`, channel \`${names.channel}\`: the same names, and keys of its own`
+      : `- Product: \`${names.product}\`, channel \`${names.channel}\`: no home was found to take names from`,
+    `- Launchers: ${launchers} installs in ${processes} processes, with a server on this machine. Each looks for`,
+    `  updates every ${checkMs / 1000} s. Launchers of players look at every start, and every ${CHECK_MINUTES}`,
+    '  minutes in between: add that to the times below',
   ]
 }
 
@@ -50,7 +60,7 @@ export function reportText(report: DrillReport): string {
     '',
     happens,
     '',
-    `Until the publisher acts, a thief can do this: ${until}`,
+    `Until the publisher has acted: ${until}`,
     '',
     '## How long it took',
     '',
@@ -69,10 +79,10 @@ export function reportText(report: DrillReport): string {
     '',
     '| command | took |',
     '|---|---|',
-    ...typed.map(({ line, ms, code }) => `| \`${line}\` | ${duration(ms)}${code === '' ? '' : `, failed: ${code}`} |`),
+    ...typed.map((command) => typedRow(command)),
     '',
-    'Every question was answered with yes, and the passphrase came from a file. Commands of `keyturn-server` were done by',
-    'the drill on the server that it runs.',
+    'Every question was answered with yes, and the passphrase came from a file. Commands of `keyturn-server` were done',
+    'by the drill, on the server that it runs.',
     ...(attempts.length === 0
       ? []
       : [
@@ -81,10 +91,7 @@ export function reportText(report: DrillReport): string {
           '',
           '| shown | to launchers | installed it | refused with |',
           '|---|---|---|---|',
-          ...attempts.map(
-            ({ what, launchers, installs, refusals }) =>
-              `| ${what} | ${launchers === 0 ? 'the server' : launchers} | ${installs} | ${codes(refusals)} |`,
-          ),
+          ...attempts.map((attempt) => attemptRow(attempt)),
         ]),
   ].join('\n')
 }

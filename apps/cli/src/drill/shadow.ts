@@ -48,8 +48,8 @@ export async function shadowNames(homeFolder: string): Promise<ShadowNames> {
 }
 
 /**
- * A publisher in a folder of their own: fresh keys, a server on loopback, and commands that run as programs of their own
- * with nothing of the caller's environment. So nothing here can reach the real home or the real server.
+ * A publisher in a folder of their own: fresh keys, a server on loopback, and commands that run as programs of their
+ * own with nothing of the caller's environment. So nothing here can reach the real home or the real server.
  */
 export class Shadow {
   readonly folder: string
