@@ -175,6 +175,8 @@ export function homePaths(folder: string): HomePaths {
   }
 }
 
+const RESTORE = 'Run "keyturn restore FILE" with the last backup, into another folder'
+
 /**
  * Reads what is in force in a home.
  *
@@ -196,12 +198,16 @@ export async function readHome(folder: string): Promise<HomeDescription> {
   try {
     value = parseStrictJson(bytes, { maxBytes: 1024 * 1024 })
   } catch (cause) {
-    throw new PublisherError('CLI_HOME_FORMAT', `"${homePaths(folder).description}" is not strict JSON`, { cause })
+    throw new PublisherError('CLI_HOME_FORMAT', `"${homePaths(folder).description}" is not strict JSON`, {
+      hint: RESTORE,
+      cause,
+    })
   }
   if (!isDescription(value)) {
     throw new PublisherError(
       'CLI_HOME_FORMAT',
       `"${homePaths(folder).description}" is not a home description of version 1`,
+      { hint: RESTORE },
     )
   }
   return value

@@ -8,10 +8,12 @@ import { openClient, serverUrl } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { counted, formatTable } from '../output.ts'
 import { checkDelivery } from './doctor-delivery.ts'
+import { checkAgentPlace, checkServerPlace } from './doctor-places.ts'
 
 interface DoctorOptions extends ServerOptions {
   readonly deep?: boolean | undefined
   readonly offline?: boolean | undefined
+  readonly data?: string | undefined
 }
 
 /** Registers `keyturn doctor`. */
@@ -23,7 +25,8 @@ export function registerDoctor(program: Command, cli: Cli): void {
         'prove that keystore, log, role document, releases, archives and server belong together; exit 1 when not',
       )
       .option('--deep', 'read every byte of every archive on offer')
-      .option('--offline', 'do not ask the server'),
+      .option('--offline', 'do not ask the server')
+      .option('--data <dir>', 'folder of a server on this machine to look into (default: server in the home)'),
   )
   cli.define<DoctorOptions>(doctor, { example: ['keyturn doctor', 'keyturn doctor --deep --json'], run: runDoctor })
 }
@@ -37,7 +40,12 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<Comm
     signal: context.signal,
     client: server === undefined ? undefined : await openClient(options, home),
   })
-  const findings = [...looked, ...(server === undefined ? [] : await checkDelivery(context, home, server))]
+  const findings = [
+    ...looked,
+    ...(await checkAgentPlace(context)),
+    ...(await checkServerPlace(context, home, { data: options.data, deep: options.deep === true })),
+    ...(server === undefined ? [] : await checkDelivery(context, home, server)),
+  ]
   const errors = findings.filter(({ level }) => level === 'error').length
   const warnings = findings.filter(({ level }) => level === 'warning').length
   const rows = findings.flatMap(({ check, level, message, mend }) => [

@@ -226,6 +226,13 @@ export class TokenChecker {
   }
 }
 
+/** Whether a secret is that of a stored token, which may have expired or been revoked. */
+export async function isStoredToken(records: RecordReader, secret: string): Promise<boolean> {
+  const [, id = '', secretPart = ''] = TOKEN_FORM.exec(secret) ?? []
+  const stored = id === '' ? undefined : await tokens.get(records, id)
+  return stored !== undefined && timingSafeEqual(sha256(utf8Encode(secretPart)), hexDecode(stored.secret_sha256))
+}
+
 function isValid(stored: StoredToken, now: number): boolean {
   return stored.revoked_at === null && Date.parse(stored.expires_at) > now
 }

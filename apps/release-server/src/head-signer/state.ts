@@ -1,6 +1,15 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { base64Decode, base64Encode, canonicalJson, parseStrictJson, utf8Encode } from '@keyturn/primitives'
+import {
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  isRecord,
+  parseStrictJson,
+  sha256Hex,
+  utf8Encode,
+} from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import { isMissing, writeFileAtomic } from '@keyturn/primitives/node'
 import { initialTrustState, parseTrustRoot, parseTrustState, writeTrustState } from '@keyturn/manifest'
 import type { ManifestPin, TrustState } from '@keyturn/manifest'
@@ -56,6 +65,8 @@ interface StoredState {
   readonly publisher_ms?: number | undefined
   readonly signed?: { readonly sequence: number; readonly sha256: string; readonly head: string } | undefined
   readonly offered?: readonly ManifestPin[] | undefined
+  /** SHA-256 of the canonical JSON of the rest; a state of an earlier version has none. */
+  readonly sum?: string | undefined
 }
 
 const manifestPin = object<ManifestPin>({ version: text, sequence: whole, sha256: text, length: whole })
@@ -67,10 +78,23 @@ const storedState = object<StoredState>({
   publisher_ms: optional(numeric),
   signed: optional(object<NonNullable<StoredState['signed']>>({ sequence: whole, sha256: text, head: text })),
   offered: optional(listOf(manifestPin)),
+  sum: optional(text),
 })
 
+function sumOf({ sum: _sum, ...rest }: JsonObject): string {
+  return sha256Hex(utf8Encode(canonicalJson(rest)))
+}
+
+function parseState(bytes: Uint8Array): StoredState {
+  const value = parseStrictJson(bytes, { maxBytes: MAX_STATE_BYTES })
+  const stored = storedState(value, '')
+  if (stored.sum !== undefined && (!isRecord(value) || stored.sum !== sumOf(value)))
+    throw new ServerError('SRV_STORAGE', 'The state of the head signer is damaged: its sum is another one')
+  return stored
+}
+
 function readState(bytes: Uint8Array, pin: string): SignerState {
-  const stored = storedState(parseStrictJson(bytes, { maxBytes: MAX_STATE_BYTES }), '')
+  const stored = parseState(bytes)
   if (stored.pin !== pin) throw new ServerError('SRV_CONFIG', 'The state of the head signer belongs to another pin')
   const { manifest, publisher_ms: publisherMs, signed, offered } = stored
   return {
@@ -114,5 +138,29 @@ export async function saveSignerState(place: SignerPlace, state: SignerState): P
       ? {}
       : { signed: { sequence: signed.sequence, sha256: signed.sha256, head: base64Encode(signed.head) } }),
   }
-  await writeFileAtomic(file, utf8Encode(canonicalJson(value)), { mode: 0o600 })
+  await writeFileAtomic(file, utf8Encode(canonicalJson({ ...value, sum: sumOf(value) })), { mode: 0o600 })
+}
+
+/**
+ * The files of a state folder that do not hold a whole state.
+ *
+ * @param folder - As in {@link SignerPlace}; it may be missing.
+ */
+export async function findDamagedStates(folder: string): Promise<string[]> {
+  const damaged: string[] = []
+  const names = await readdir(folder, { recursive: true }).catch((error: unknown): string[] => {
+    if (isMissing(error)) return []
+    throw error
+  })
+  for (const name of names.filter((one) => one.endsWith('.json')).toSorted()) {
+    const file = join(folder, name)
+    try {
+      const { pin, trust } = parseState(await readFile(file))
+      parseTrustRoot(pin)
+      parseTrustState(base64Decode(trust))
+    } catch {
+      damaged.push(file)
+    }
+  }
+  return damaged
 }

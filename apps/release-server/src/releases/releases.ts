@@ -46,7 +46,7 @@ const versions = collection('release-versions', object<{ readonly sequence: numb
 /** The key of the release that has a manifest, by the SHA-256 of its bytes. */
 const manifestReleases = collection('manifest-releases', object<{ readonly key: string }>({ key: text }))
 /** Signatures of a release: the envelope is the body, the original's signature is beside it in base64. */
-const signatureRecords = collection(
+export const signatureRecords = collection(
   'release-signatures',
   object<{ readonly legacy: string | null }>({ legacy: nullable(text) }),
 )

@@ -20,7 +20,7 @@ import { ServerError } from '../errors.ts'
 import { documentKey, documents } from '../public/documents.ts'
 import { collection } from '../storage/collection.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
-import { object } from '../storage/shape.ts'
+import { object, optional, text } from '../storage/shape.ts'
 
 /** Manifest and signatures of one release. */
 export interface SignedManifest {
@@ -50,8 +50,11 @@ export interface Subject {
   readonly cohort?: 'in' | 'out' | undefined
 }
 
-/** Trust states of products: the state is the body. */
-export const trustStates = collection('trust', object<object>({}))
+/** Trust states of products: the state is the body; the hash of one that an earlier version stored is not there. */
+export const trustStates = collection(
+  'trust',
+  object<{ readonly sha256?: string | undefined }>({ sha256: optional(text) }),
+)
 /** Role documents that wait for the log that seals them. */
 export const stagedRoles = collection('staged-roles', object<object>({}))
 
@@ -63,7 +66,8 @@ export async function readTrustState(records: RecordReader, product: string, pin
 
 /** Stores the trust state of a product. */
 export async function storeTrustState(records: RecordWriter, product: string, state: TrustState): Promise<void> {
-  await trustStates.put(records, { key: product, value: {}, body: writeTrustState(state) })
+  const body = writeTrustState(state)
+  await trustStates.put(records, { key: product, value: { sha256: sha256Hex(body) }, body })
 }
 
 /** Name of the key event log of an identity. */

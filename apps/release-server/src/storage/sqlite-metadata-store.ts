@@ -42,6 +42,23 @@ export function openSqliteMetadataStore(path: string): MetadataStore {
   return new SqliteMetadataStore(path)
 }
 
+/**
+ * What is wrong with the pages of an SQLite file, in SQLite's words; empty when nothing is. The file is only read.
+ *
+ * @param path - It has to exist.
+ */
+export function findSqliteDamage(path: string): string[] {
+  const database = new DatabaseSync(path, { readOnly: true })
+  try {
+    const lines = database.prepare('PRAGMA integrity_check(10)').all()
+    return lines.map((line) => String(line['integrity_check'])).filter((line) => line !== 'ok')
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)]
+  } finally {
+    database.close()
+  }
+}
+
 const MEMORY = ':memory:'
 
 /** Only the owner reads the database, from its creation on; SQLite gives its sidecars the mode of the file itself. */

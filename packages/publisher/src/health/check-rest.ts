@@ -25,6 +25,7 @@ import { keyRotation } from '../rotation/key-state.ts'
 import { finishingCommand } from '../rotation/pending.ts'
 import { transportRotation } from '../rotation/transport-state.ts'
 import { vaultRotation } from '../rotation/vault.ts'
+import { readContacts } from '../transport/contacts.ts'
 
 /** What one check found. */
 export interface RestFinding {
@@ -127,6 +128,7 @@ async function problemOfKeystore(
 /** The transport keys: what is written down of each is what the seed gives. */
 export async function checkTransportKeys(home: HomeSession): Promise<RestFinding[]> {
   const { paths, description } = home
+  await readContacts(paths)
   const bytes = await readIfThere(join(paths.transport, 'keys.json'))
   if (bytes === undefined)
     return (await pathExists(join(paths.transport, 'published')))

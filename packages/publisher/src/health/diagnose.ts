@@ -4,7 +4,7 @@ import { limits, parseHeadEnvelope, verifyManifestSignatures, verifyThreshold } 
 import { payloadTypes } from '@keyturn/manifest/publish'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
-import { pathExists } from '@keyturn/primitives/node'
+import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { readFreeze } from '../freeze.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
@@ -16,6 +16,7 @@ import { counted } from '../words.ts'
 import { checkServerHeads, withServerHeads } from './check-heads.ts'
 import { checkArchives, offeredReleases } from './check-archives.ts'
 import { checkLocks } from './check-locks.ts'
+import { checkModes } from './check-modes.ts'
 import {
   checkBackups,
   checkKills,
@@ -25,6 +26,7 @@ import {
   checkVault,
 } from './check-rest.ts'
 import type { RestFinding } from './check-rest.ts'
+import { checkSchedules } from './check-schedules.ts'
 import { collectStatus } from './collect-status.ts'
 
 /** One thing that was looked at. */
@@ -67,6 +69,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
   const report: Report = (check, level, message, mend = '') => void findings.push({ check, level, message, mend })
   const all: [string, string, () => Promise<void>][] = [
     ['permissions', `chmod 700 ${home.paths.folder}`, () => checkPermissions(home, report)],
+    ['modes', `chmod -R u+rw ${home.paths.folder}`, () => reportAll('modes', checkModes(home), report)],
     ['locks', 'keyturn doctor', () => reportLocks(home, report)],
     ['log', 'keyturn restore', () => checkLog(home, report)],
     ['keystore', 'keyturn restore', () => checkKeystore(home, report)],
@@ -77,10 +80,11 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     ['transport', 'keyturn restore', () => reportAll('transport', checkTransportKeys(home), report)],
     ['backup', 'keyturn backup FILE', () => reportAll('backup', checkBackups(home, options.nowMs), report)],
     ['freeze', 'keyturn emergency unfreeze', () => checkFreeze(home, options, report)],
-    ['kills', 'keyturn rotate release', () => reportAll('kills', checkKills(home), report)],
+    ['kills', 'keyturn restore', () => reportAll('kills', checkKills(home), report)],
     ['due', 'keyturn status', () => checkDue(home, options, report)],
     ['clock', 'set the clock of this machine', () => checkClock(home, options, report)],
     ['releases', 'keyturn release sign', () => checkReleases(home, report)],
+    ['schedules', 'keyturn restore', () => reportAll('schedules', checkSchedules(home, options), report)],
     ['archives', 'keyturn pack tree', () => checkArchives(home, options, report)],
     ['server', 'keyturn release publish', () => checkServer(home, options, report)],
   ]
@@ -91,8 +95,11 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     try {
       await run()
     } catch (error) {
-      if (!(error instanceof KeyturnError) || error.kind === 'bug') throw error
-      report(check, 'error', `${error.message} (${error.code})`, mendOf(error) ?? mend)
+      const system = error instanceof KeyturnError ? undefined : errnoOf(error)
+      if (error instanceof KeyturnError && error.kind !== 'bug')
+        report(check, 'error', `${error.message} (${error.code})`, mendOf(error) ?? mend)
+      else if (system !== undefined && error instanceof Error) report(check, 'error', error.message, mend)
+      else throw error
     }
   }
   return findings
@@ -100,6 +107,12 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
 
 async function reportAll(check: string, found: Promise<readonly RestFinding[]>, report: Report): Promise<void> {
   for (const { level, message, fix } of await found) report(check, level, message, fix)
+}
+
+/** The name that the system gives an error, such as ENOENT; undefined for faults of ours. */
+function errnoOf(error: unknown): string | undefined {
+  const code = systemErrorCode(error)
+  return code !== undefined && /^E[A-Z0-9]+$/.test(code) ? code : undefined
 }
 
 /** What fixes errors that say nothing of the home itself; undefined for all others. */

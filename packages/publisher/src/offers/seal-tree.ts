@@ -1,6 +1,6 @@
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { buildFolder, extractArchive, openArchiveFile } from '@keyturn/m2pack-format/node'
+import { buildFolder, extractArchive } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
@@ -8,7 +8,7 @@ import { keyAlias } from '../home.ts'
 import type { SealedKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { segmentCuts } from '../tree/archive-facts.ts'
-import { archiveKeyId, contentKeyOf, openOwnArchive } from '../tree/archives.ts'
+import { archiveKeyId, contentKeyOf, openOwnArchive, openSealedArchive } from '../tree/archives.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../records/runtime-key-file.ts'
 import { asContentKey } from '../records/sealed.ts'
 import { copyTreeFile } from '../tree/tree.ts'
@@ -99,17 +99,9 @@ async function openOffered(
 
 /** Only pieces that players have already: the others must not be told apart before the time. */
 async function knownCuts(home: HomeSession, file: string, key: SealedKey): Promise<number[]> {
-  const { keyId, verifierPub, slot } = key
-  const opened = await (
-    await home.keys()
-  ).lend(keyAlias.content(keyId), (secret) =>
-    openArchiveFile(file, {
-      verifiers: new Map([[keyId, hexDecode(verifierPub)]]),
-      contentKey: { keyId, key: secret },
-    }),
-  )
+  const opened = await openSealedArchive(home, file, key)
   try {
-    return segmentCuts(opened.archive, (number) => number !== slot)
+    return segmentCuts(opened.archive, (number) => number !== key.slot)
   } finally {
     await opened.close()
   }

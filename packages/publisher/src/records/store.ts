@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { parseManifest, parseRoles, sealedRoles } from '@keyturn/manifest'
 import { sha256Hex, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import type { ReleaseManifest, RoleDocument } from '@keyturn/manifest'
@@ -49,7 +49,7 @@ export async function readReleases(paths: HomePaths, channel: string): Promise<S
   const found: StoredRelease[] = []
   for (const name of await namesIn(folder)) {
     if (name.startsWith('.')) continue
-    found.push(await readRelease(join(folder, name)))
+    found.push(await readRelease(paths, join(folder, name)))
   }
   return found.toSorted((a, b) => (a.manifest.sequence ?? 0) - (b.manifest.sequence ?? 0))
 }
@@ -132,7 +132,7 @@ export async function keepRelease(paths: HomePaths, documents: ReleaseDocuments)
   await mkdir(join(draft, releaseFiles.index), { recursive: true })
   try {
     for (const [sha256, index] of indexes) await writeFileAtomic(join(draft, releaseFiles.index, sha256), index)
-    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree }, null, 2)}\n`
+    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree: treeRecord(paths, tree) }, null, 2)}\n`
     await writeFileAtomic(join(draft, releaseFiles.record), utf8Encode(record))
     if (signatures !== undefined) await writeFileAtomic(join(draft, releaseFiles.signatures), signatures)
     if (legacySignature !== undefined) await writeFileAtomic(join(draft, releaseFiles.legacySignature), legacySignature)
@@ -148,7 +148,13 @@ export async function keepRelease(paths: HomePaths, documents: ReleaseDocuments)
   return { folder, bytes, sha256: sha256Hex(bytes), manifest, signatures, tree }
 }
 
-async function readRelease(folder: string): Promise<StoredRelease> {
+/** A tree in the home goes with it wherever it is restored; any other folder is where it was. */
+function treeRecord({ folder }: HomePaths, tree: string): string {
+  const inside = relative(folder, tree)
+  return isAbsolute(inside) || inside.startsWith('..') ? tree : inside
+}
+
+async function readRelease(paths: HomePaths, folder: string): Promise<StoredRelease> {
   const bytes = await readFile(join(folder, releaseFiles.manifest))
   const record = parseStrictJson(await readFile(join(folder, releaseFiles.record)), { maxBytes: 65_536 })
   const tree = typeof record === 'object' && record !== null && !Array.isArray(record) ? record['tree'] : undefined
@@ -158,7 +164,7 @@ async function readRelease(folder: string): Promise<StoredRelease> {
     sha256: sha256Hex(bytes),
     manifest: parseManifest(bytes),
     signatures: await readIfThere(join(folder, releaseFiles.signatures)),
-    tree: typeof tree === 'string' ? tree : '',
+    tree: typeof tree === 'string' ? resolve(paths.folder, tree) : '',
   }
 }
 

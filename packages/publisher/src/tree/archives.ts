@@ -7,7 +7,7 @@ import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
-import type { HomeContentKey, HomeDescription } from '../home.ts'
+import type { HomeContentKey, HomeDescription, SealedKey } from '../home.ts'
 import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
@@ -168,6 +168,27 @@ export async function openOwnArchive(home: HomeSession, path: string): Promise<A
   return await keys.lend(keyAlias.content(keyId), (key) =>
     openArchiveFile(path, {
       verifiers: new Map([[keyId, hexDecode(known.verifierPub)]]),
+      contentKey: { keyId, key },
+    }),
+  )
+}
+
+/**
+ * Opens an archive of a release that is sealed, with the key that nobody else has yet. Close it.
+ *
+ * @param home - Open home.
+ * @param path - The archive.
+ * @param key - From the description of the home.
+ */
+export async function openSealedArchive(
+  home: HomeSession,
+  path: string,
+  { keyId, verifierPub }: Pick<SealedKey, 'keyId' | 'verifierPub'>,
+): Promise<ArchiveFile> {
+  const keys = await home.keys()
+  return await keys.lend(keyAlias.content(keyId), (key) =>
+    openArchiveFile(path, {
+      verifiers: new Map([[keyId, hexDecode(verifierPub)]]),
       contentKey: { keyId, key },
     }),
   )
