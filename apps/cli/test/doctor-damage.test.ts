@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { readReleases } from '@keyturn/publisher/release'
+import { readReleases } from '@keyturn/publisher/records'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { agentProblem, removeLeftSocket } from '../src/agent/left-behind.ts'
 import { agentAddress, makeRuntimeFolder } from '../src/agent/runtime-folder.ts'
@@ -168,7 +168,7 @@ describe('keyturn doctor', () => {
     async () => {
       const at = (...parts: string[]): string => world.path(...parts)
       const isRoot = process.getuid?.() === 0
-      const paths = [at('home', 'transport/contacts.json'), at('home', 'roles/1.json'), at('server', 'metadata.sqlite')]
+      const paths = [at('home', 'transport/contacts.json'), at('home', 'roles/1.json'), at('server', 'blobs/files')]
       for (const path of paths) {
         const { mode, uid, gid } = statSync(path)
         const damages: [string, () => void][] = [
@@ -213,7 +213,8 @@ describe('keyturn doctor', () => {
     const place = { homeFolder: home(), env }
     const address = agentAddress(place)
     makeRuntimeFolder(dirname(address))
-    const listen = `require('net').createServer().listen(${JSON.stringify(address)}, () => process.kill(process.pid, 'SIGKILL'))`
+    const kill = "() => process.kill(process.pid, 'SIGKILL')"
+    const listen = `require('net').createServer().listen(${JSON.stringify(address)}, ${kill})`
     spawnSync(process.execPath, ['-e', listen])
     chmodSync(address, 0o600)
     expect(await agentProblem(place)).toMatchObject({ level: 'warning', fix: 'keyturn lock' })

@@ -50,7 +50,8 @@ export async function checkServerFolder(dataDir: string, options: CheckFolderOpt
   const states = await findDamagedStates(join(dataDir, 'head-signer'))
   found.push(
     ...states.map(
-      (path) => ({ part: 'head-signer', path, message: `What the head signer remembers is damaged: "${path}"` }) as const,
+      (path) =>
+        ({ part: 'head-signer', path, message: `What the head signer remembers is damaged: "${path}"` }) as const,
     ),
   )
   const pages = findSqliteDamage(database)
@@ -61,7 +62,11 @@ export async function checkServerFolder(dataDir: string, options: CheckFolderOpt
 
 async function checkModes(dataDir: string): Promise<FolderProblem[]> {
   const problems = await findModeProblems(dataDir, { isSecret: (path) => SECRET.test(path) })
-  const words = { owner: 'belongs to another user', unreadable: 'cannot be used by its owner', open: 'is open to others' }
+  const words = {
+    owner: 'belongs to another user',
+    unreadable: 'cannot be used by its owner',
+    open: 'is open to others',
+  }
   return problems.map(({ path, problem, mode, fix }) => ({
     part: 'modes',
     path,

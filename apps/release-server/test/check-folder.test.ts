@@ -13,7 +13,7 @@ import { someBytes, startServer, temporaryFolder } from './support.ts'
 
 let whole: string
 
-/** The folder of a server that published, logged, protected a channel, and was told that a key ended. */
+/** The folder of a server that published, logged, protected a channel, and got the notice that a key ended. */
 async function usedFolder(): Promise<string> {
   const dataDir = await temporaryFolder()
   const releaseLog = { origin: 'log.example', policy: parsePolicy(utf8Encode('quorum none\n')) }
@@ -102,7 +102,8 @@ describe('checkServerFolder()', () => {
       if ((await checkServerFolder(folder, { deep: false })).length === 0) unnoticed.push(`${collection} ${key} cut`)
       if (flipped !== null) {
         withDatabase(folder, (database) => database.prepare(put).run(collection, key, value, flipped))
-        if ((await checkServerFolder(folder, { deep: false })).length === 0) unnoticed.push(`${collection} ${key} flipped`)
+        if ((await checkServerFolder(folder, { deep: false })).length === 0)
+          unnoticed.push(`${collection} ${key} flipped`)
       }
       withDatabase(folder, (database) => database.prepare(put).run(collection, key, value, body))
     }

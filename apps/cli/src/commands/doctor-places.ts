@@ -30,7 +30,12 @@ export async function checkServerPlace(
     const problems = await checkServerFolder(folder, { deep, signal: context.signal })
     if (problems.length === 0)
       return [
-        { ...found, level: 'ok', message: `records, log of releases and blobs in "${folder}" belong together`, mend: '' },
+        {
+          ...found,
+          level: 'ok',
+          message: `records, log of releases and blobs in "${folder}" belong together`,
+          mend: '',
+        },
       ]
     const fixes = {
       modes: 'chmod u+rw',

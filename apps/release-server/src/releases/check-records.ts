@@ -17,7 +17,7 @@ import { killsOf, trustStates } from './trust.ts'
 
 /** One thing that is damaged in the stores of a server. */
 export interface StoreDamage {
-  /** `records`: only a backup has them. `blobs`: whoever published them has them. */
+  /** `records`: only a backup has them. `blobs`: the publisher has them. */
   readonly part: 'records' | 'blobs'
   readonly message: string
 }
@@ -112,7 +112,8 @@ async function findMissing(records: MetadataStore): Promise<string[]> {
     const signatures = await signatureRecords.body(records, key)
     const shown = await documents.body(records, at('.sigs.json'))
     if (signatures === undefined) found.push(`The signatures of ${key} are missing`)
-    else if (shown !== undefined && !equalBytes(signatures, shown)) found.push(`The signatures of ${key} are not those shown`)
+    else if (shown !== undefined && !equalBytes(signatures, shown))
+      found.push(`The signatures of ${key} are not those shown`)
   }
   return found
 }

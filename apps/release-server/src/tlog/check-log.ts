@@ -55,7 +55,8 @@ async function findLostDocuments(metadata: MetadataStore): Promise<string[]> {
     if (state === undefined && hasTiles) found.push(`The log of ${product} has no state`)
     if (state === undefined) continue
     const key = await documents.body(metadata, logDocument(product, 'key'))
-    if (key === undefined || utf8Decode(key).trim() !== state.vkey) found.push(`The key of the log of ${product} is lost`)
+    if (key === undefined || utf8Decode(key).trim() !== state.vkey)
+      found.push(`The key of the log of ${product} is lost`)
     for (const { value } of await releases.all(metadata, { prefix: `${product}/` })) {
       const { channel, version, sequence: number, sha256 } = value
       const entry = formatLogEntry({ type: 'release', product, channel, number, sha256 })
