@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { AuditEntry, ChannelView } from '@keyturn/release-client'
-import { parseManifest, parseTrustState, readKills } from '@keyturn/manifest'
+import { parseManifest, parseTrustState } from '@keyturn/manifest'
+import { readKills } from '@keyturn/manifest/kill'
 import { collectBytes, equalBytes, sha256Hex } from '@keyturn/primitives'
 import { auditEntries, verifyStoredAudit } from '../audit/audit.ts'
 import { ServerError } from '../errors.ts'

@@ -1,4 +1,4 @@
-import { formatLogEntry } from '@keyturn/manifest'
+import { formatLogEntry } from '@keyturn/manifest/publish'
 import { equalBytes, utf8Decode } from '@keyturn/primitives'
 import {
   hashChildren,

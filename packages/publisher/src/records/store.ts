@@ -132,8 +132,9 @@ export async function keepRelease(paths: HomePaths, documents: ReleaseDocuments)
   await mkdir(join(draft, releaseFiles.index), { recursive: true })
   try {
     for (const [sha256, index] of indexes) await writeFileAtomic(join(draft, releaseFiles.index, sha256), index)
-    const record = `${JSON.stringify({ format: 'keyturn-release', version: 1, tree: treeRecord(paths, tree) }, null, 2)}\n`
-    await writeFileAtomic(join(draft, releaseFiles.record), utf8Encode(record))
+    const record = { format: 'keyturn-release', version: 1, tree: treeRecord(paths, tree) }
+    const recordText = `${JSON.stringify(record, null, 2)}\n`
+    await writeFileAtomic(join(draft, releaseFiles.record), utf8Encode(recordText))
     if (signatures !== undefined) await writeFileAtomic(join(draft, releaseFiles.signatures), signatures)
     if (legacySignature !== undefined) await writeFileAtomic(join(draft, releaseFiles.legacySignature), legacySignature)
     await writeFileAtomic(join(draft, releaseFiles.manifest), bytes)
