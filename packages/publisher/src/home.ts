@@ -22,6 +22,7 @@ import { PublisherError } from './errors.ts'
  * transport/              key records and metadata of the transport identity
  * journals/<name>.json    a rotation that was interrupted, so that it can go on
  * server/                 the storage of `keyturn serve`
+ * cache/                  what only saves time: how source files looked when they were packed
  * ```
  */
 export interface HomePaths {
@@ -40,6 +41,8 @@ export interface HomePaths {
   readonly transport: string
   readonly journals: string
   readonly server: string
+  /** What only saves time; may be deleted. */
+  readonly cache: string
 }
 
 /** A content key that this home has made. Its secret is in the keystore as `content/<keyId>`. */
@@ -172,6 +175,7 @@ export function homePaths(folder: string): HomePaths {
     transport: join(folder, 'transport'),
     journals: join(folder, 'journals'),
     server: join(folder, 'server'),
+    cache: join(folder, 'cache'),
   }
 }
 

@@ -21,6 +21,7 @@ interface ShipOptions extends ChannelOption, ServerOptions {
   readonly notesFile?: string | undefined
   readonly versionName?: string | undefined
   readonly level: string
+  readonly cache: boolean
   readonly runtimeKeyFile: boolean
 }
 
@@ -37,6 +38,10 @@ export function registerShip(program: Command, cli: Cli): void {
       .option('--notes-file <file>', 'Markdown for players (default: that of the project)')
       .option('--version-name <text>', 'name of the release (default: today with the next number)')
       .option('--level <n>', 'zstd level, 1 to 22', '12')
+      .option(
+        '--no-cache',
+        'read every file, also where size, times and inode are as they were when it was packed last',
+      )
       .option(
         '--no-runtime-key-file',
         'leave runtime-key.json out: the server delivers the key over Noise (default: as the release before)',
@@ -67,6 +72,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     notes: options.notesFile === undefined ? undefined : await readFile(options.notesFile, 'utf8'),
     runtimeKeyFile: options.runtimeKeyFile ? undefined : false,
     level: wholeNumber(options.level, '--level', 1, 22),
+    noCache: !options.cache,
     confirm: async (summary) => {
       context.onStep('ship-summary', summaryText(summary))
       const { version, channel, percent, unchanged, previous } = summary

@@ -10,7 +10,7 @@ import { ByteQueue } from './container.ts'
 // it.
 
 /** Folders that are left out unless all is asked for: they can be made again, or have a backup of their own. */
-const LARGE = ['server', 'trees', 'reports']
+const LARGE = ['server', 'trees', 'reports', 'cache']
 /** What a backup holds. */
 export interface BackupCount {
   files: number

@@ -58,6 +58,8 @@ export interface ShipPlan extends ServerOptions {
   readonly notes?: string | undefined
   /** zstd level, 1 to 22; default 12. */
   readonly level?: number | undefined
+  /** Read every source file, also where it looks as it did when it was packed last; default false. */
+  readonly noCache?: boolean | undefined
   /** Whether players get the runtime key in a file of the release; default: as the release before, else they do. */
   readonly runtimeKeyFile?: boolean | undefined
   /**
@@ -257,6 +259,7 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
         level: plan.level ?? DEFAULT_LEVEL,
         selection,
         layout: project.layout,
+        remember: plan.noCache === true ? undefined : host.clock,
         signal: host.signal,
         progress,
       })

@@ -1,9 +1,10 @@
 import { lstat, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { holdsManifestOnly } from '@keyturn/m2pack-format'
+import type { Archive, BuildResult } from '@keyturn/m2pack-format'
 import { buildFolder, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
-import { hexDecode } from '@keyturn/primitives'
+import { hexDecode, hexEncode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
@@ -15,7 +16,10 @@ import type { Selection } from './exclusions.ts'
 import { planLayout } from './layout.ts'
 import type { Layout, LayoutRules, PlannedArchive } from './layout.ts'
 import { refusePaths } from './path-problems.ts'
-import { listTree, refuseSpecialFiles, copyTreeFile } from './tree.ts'
+import { StatCache } from './stat-cache.ts'
+import { copyTreeFile, listPaths } from './tree.ts'
+import { copyUnchanged, looksOf, notePacked } from './unchanged-archive.ts'
+import type { Looks } from './unchanged-archive.ts'
 
 /** How a source tree becomes archives. */
 export interface PackPlan {
@@ -31,6 +35,11 @@ export interface PackPlan {
   readonly selection?: Selection | undefined
   /** Which files are packed together; default: each top folder becomes `pack/<name>.m2p`, loose files are copied. */
   readonly layout?: LayoutRules | undefined
+  /**
+   * The time, for a home that remembers how source files looked: an archive of which no file changed is copied without
+   * reading its source. Undefined reads every file.
+   */
+  readonly remember?: (() => number) | undefined
   readonly signal: AbortSignal
   readonly progress?: Progress | undefined
 }
@@ -51,8 +60,7 @@ export interface PackReport {
  * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_EMPTY`, `BUILD_SECRET`, `BUILD_CLAIM`.
  */
 export async function planTree(plan: Pick<PackPlan, 'input' | 'selection' | 'layout'>): Promise<Layout> {
-  await refuseSpecialFiles(plan.input)
-  const listed = (await listTree(plan.input)).map(({ path }) => path)
+  const listed = await listPaths(plan.input)
   const taken = listed.filter((path) => !isExcluded(path, plan.selection))
   if (taken.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${plan.input}" is left after exclusion`)
   refuseSecrets(taken, plan.selection)
@@ -66,12 +74,14 @@ export async function planTree(plan: Pick<PackPlan, 'input' | 'selection' | 'lay
  * @throws {@link PublisherError} those of {@link planTree}; those of the archive format.
  */
 export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
+  const { remember } = plan
+  const cache = remember === undefined ? undefined : await StatCache.open(home, plan.input, remember())
   const layout = await planTree(plan)
   await mkdir(plan.output, { recursive: true })
   let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
   for (const archive of layout.archives) {
     plan.signal.throwIfAborted()
-    report = await packOne(home, plan, archive, report)
+    report = await packOne(home, { ...plan, cache }, archive, report)
   }
   for (const { path } of layout.loose) {
     plan.signal.throwIfAborted()
@@ -79,52 +89,116 @@ export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackR
     const executable = ((await lstat(source)).mode & 0o111) !== 0
     await copyTreeFile({ path, source, executable }, join(plan.output, path))
   }
+  if (remember !== undefined) await cache?.save(remember())
   return report
+}
+
+interface RememberingPlan extends PackPlan {
+  readonly cache: StatCache | undefined
 }
 
 async function packOne(
   home: HomeSession,
-  plan: PackPlan,
+  plan: RememberingPlan,
   planned: PlannedArchive,
   before: PackReport,
 ): Promise<PackReport> {
-  const active = activeContentKey(home.description)
-  const keys = await home.keys()
   const output = join(plan.output, planned.path)
   await mkdir(dirname(output), { recursive: true })
-  const previous = await openPrevious(home, plan.previous === undefined ? undefined : join(plan.previous, planned.path))
+  const from = plan.previous === undefined ? undefined : join(plan.previous, planned.path)
+  const looks = plan.cache === undefined ? undefined : looksOf(plan.input, planned)
+  const previous = await openPrevious(home, from)
   try {
-    const { slots } = home.description
-    const aliases = [
-      keyAlias.content(active.keyId),
-      home.description.aliases.archiveSigning,
-      ...slots.map(keyAlias.slot),
-    ]
-    const result = await keys.lendAll(
-      aliases,
-      async ([key, signingSeed, ...secrets]) =>
-        await buildFolder(join(plan.input, planned.root), output, {
-          contentKey: { keyId: active.keyId, key: key as Uint8Array },
-          signingSeed: signingSeed as Uint8Array,
-          slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
-          previous: previous?.archive,
-          files: planned.files,
-          signal: plan.signal,
-          ...(plan.level === undefined ? {} : { level: plan.level }),
-          ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
-          onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes),
-        }),
-    )
+    const copied = await copyOne(home, { plan, planned, looks, previous: previous?.archive, output, before })
+    const { files, originalBytes, archiveBytes, carriedFiles } =
+      copied ?? (await buildOne(home, plan, { planned, previous: previous?.archive, output, before }))
+    if (copied === undefined && plan.cache !== undefined && looks !== undefined)
+      await noteOne(home, plan.cache, { plan, planned, looks, output })
     return {
       archives: before.archives + 1,
-      files: before.files + result.files,
-      originalBytes: before.originalBytes + result.originalBytes,
-      archiveBytes: before.archiveBytes + result.archiveBytes,
-      carriedFiles: before.carriedFiles + result.carriedFiles,
+      files: before.files + files,
+      originalBytes: before.originalBytes + originalBytes,
+      archiveBytes: before.archiveBytes + archiveBytes,
+      carriedFiles: before.carriedFiles + carriedFiles,
     }
   } finally {
     await previous?.close()
   }
+}
+
+interface Copying {
+  readonly plan: RememberingPlan
+  readonly planned: PlannedArchive
+  readonly looks: Looks | undefined
+  readonly previous: Archive | undefined
+  readonly output: string
+  readonly before: PackReport
+}
+
+/** Only under the keys in force, and from an archive that is there whole, packing again gives the archive before. */
+async function copyOne(
+  home: HomeSession,
+  { plan, planned, looks, previous, output, before }: Copying,
+): Promise<Omit<PackReport, 'archives'> | undefined> {
+  const { cache, signal } = plan
+  if (cache === undefined || looks === undefined || plan.previous === undefined) return undefined
+  if (previous === undefined || previous.manifestOnly || previous.sealed) return undefined
+  const active = activeContentKey(home.description)
+  const signer = await (await home.keys()).publicKey(home.description.aliases.archiveSigning)
+  if (previous.keyId !== active.keyId || hexEncode(signer) !== active.verifierPub) return undefined
+  const from = join(plan.previous, planned.path)
+  const copied = await copyUnchanged({ cache, planned, looks, previous, from, to: output, signal })
+  if (copied === undefined) return undefined
+  plan.progress?.update(before.originalBytes + copied.originalBytes)
+  return { ...copied, files: looks.size, carriedFiles: looks.size }
+}
+
+async function noteOne(
+  home: HomeSession,
+  cache: StatCache,
+  { plan, planned, looks, output }: Omit<Copying, 'previous' | 'looks' | 'before'> & { readonly looks: Looks },
+): Promise<void> {
+  const made = await openPrevious(home, output)
+  if (made === undefined) return
+  try {
+    await notePacked(cache, plan.input, planned, { looks, archive: made.archive, path: output, signal: plan.signal })
+  } finally {
+    await made.close()
+  }
+}
+
+interface Building {
+  readonly planned: PlannedArchive
+  readonly previous: Archive | undefined
+  readonly output: string
+  readonly before: PackReport
+}
+
+async function buildOne(
+  home: HomeSession,
+  plan: PackPlan,
+  { planned, previous, output, before }: Building,
+): Promise<BuildResult> {
+  const active = activeContentKey(home.description)
+  const { slots } = home.description
+  const aliases = [keyAlias.content(active.keyId), home.description.aliases.archiveSigning, ...slots.map(keyAlias.slot)]
+  return await (
+    await home.keys()
+  ).lendAll(
+    aliases,
+    async ([key, signingSeed, ...secrets]) =>
+      await buildFolder(join(plan.input, planned.root), output, {
+        contentKey: { keyId: active.keyId, key: key as Uint8Array },
+        signingSeed: signingSeed as Uint8Array,
+        slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
+        previous,
+        files: planned.files,
+        signal: plan.signal,
+        ...(plan.level === undefined ? {} : { level: plan.level }),
+        ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
+        onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes),
+      }),
+  )
 }
 
 /**

@@ -22,16 +22,23 @@ const RESERVED = '.updates'
 const READ_BYTES = 1024 * 1024
 
 /**
- * Looks through a tree for what is neither file nor folder, before any work is done.
+ * Lists the paths of the files of a source tree, sorted by their bytes, before any work is done.
  *
  * @param folder - The tree.
- * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`.
+ * @throws {@link PublisherError} `BUILD_SPECIAL_FILE` for what is neither file nor folder; `BUILD_EMPTY`.
  */
-export async function refuseSpecialFiles(folder: string): Promise<void> {
+export async function listPaths(folder: string): Promise<string[]> {
+  const paths: string[] = []
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-    if (!entry.isDirectory() && !entry.isFile())
-      throw specialFile(join(entry.parentPath, entry.name).slice(folder.length + 1), entry)
+    if (entry.isDirectory()) continue
+    const below = join(entry.parentPath, entry.name).slice(folder.length + 1)
+    if (!entry.isFile()) throw specialFile(below, entry)
+    const path = below.split(sep).join('/')
+    if (path !== RESERVED && !path.startsWith(`${RESERVED}/`)) paths.push(path)
   }
+  if (paths.length === 0) throw new PublisherError('BUILD_EMPTY', `No file in "${folder}"`)
+  const byBytes = paths.map((path) => ({ path, bytes: Buffer.from(path) }))
+  return byBytes.toSorted((a, b) => Buffer.compare(a.bytes, b.bytes)).map(({ path }) => path)
 }
 
 /**

@@ -22,6 +22,7 @@ interface TreeOptions {
   readonly level: string
   readonly jobs?: string | undefined
   readonly fresh?: boolean | undefined
+  readonly cache: boolean
   readonly runtimeKeyFile: boolean
 }
 
@@ -38,6 +39,7 @@ export function registerPackTree(pack: Command, cli: Cli): void {
     .option('--level <n>', 'zstd level, 1 to 22', '12')
     .option('--jobs <n>', 'threads (default: one a core)')
     .option('--fresh', 'take no stored bytes over from the release before')
+    .option('--no-cache', 'read every file, also where size, times and inode are as they were when it was packed last')
     .option('--no-runtime-key-file', 'leave runtime-key.json out: the key is handed out over Noise')
   cli.define<TreeOptions>(tree, { example: 'keyturn pack tree --input client --output out/tree', run: runTree })
 }
@@ -75,6 +77,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
       previous,
       level: wholeNumber(options.level, '--level', 1, 22),
       ...(options.jobs === undefined ? {} : { jobs: wholeNumber(options.jobs, '--jobs', 1, 256) }),
+      remember: options.cache ? context.clock : undefined,
       signal: context.signal,
       progress,
     })
