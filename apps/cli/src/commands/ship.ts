@@ -38,10 +38,7 @@ export function registerShip(program: Command, cli: Cli): void {
       .option('--notes-file <file>', 'Markdown for players (default: that of the project)')
       .option('--version-name <text>', 'name of the release (default: today with the next number)')
       .option('--level <n>', 'zstd level, 1 to 22', '12')
-      .option(
-        '--no-cache',
-        'read every file, also where size, times and inode are as they were when it was packed last',
-      )
+      .option('--no-cache', 'read every file, also where size, times and inode are as when it was packed last')
       .option(
         '--no-runtime-key-file',
         'leave runtime-key.json out: the server delivers the key over Noise (default: as the release before)',

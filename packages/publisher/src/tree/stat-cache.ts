@@ -171,7 +171,7 @@ async function remembered({ path, root, key }: CachePlace): Promise<Remembered> 
     if (!isRecord(value) || value['root'] !== root) return none
     return { files: texts(value['files']), archives: texts(value['archives']) }
   } catch {
-    return none // a damaged file is no hint
+    return none // damaged
   }
 }
 

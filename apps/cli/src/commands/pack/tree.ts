@@ -39,7 +39,7 @@ export function registerPackTree(pack: Command, cli: Cli): void {
     .option('--level <n>', 'zstd level, 1 to 22', '12')
     .option('--jobs <n>', 'threads (default: one a core)')
     .option('--fresh', 'take no stored bytes over from the release before')
-    .option('--no-cache', 'read every file, also where size, times and inode are as they were when it was packed last')
+    .option('--no-cache', 'read every file, also where size, times and inode are as when it was packed last')
     .option('--no-runtime-key-file', 'leave runtime-key.json out: the key is handed out over Noise')
   cli.define<TreeOptions>(tree, { example: 'keyturn pack tree --input client --output out/tree', run: runTree })
 }
