@@ -24,7 +24,7 @@ import { HomeWorld } from './support/home-world.ts'
 
 /** Longer than the grain of times of the file systems that tests run on. */
 const GRAIN_MS = 15
-/** Files that were written more than two seconds before a scan are remembered: tests do not wait, the clock is ahead. */
+/** Files that were written more than two seconds before a scan are remembered: tests set the clock ahead. */
 const AHEAD_MS = 5000
 
 let world: HomeWorld

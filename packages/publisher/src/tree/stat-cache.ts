@@ -85,8 +85,7 @@ export class StatCache {
   }
 
   /**
-   * Opens what a home remembers of a source folder. Nothing, when there is no such file, or it is damaged, or of another
-   * home.
+   * Opens what a home remembers of a source folder. Nothing, when that is missing, damaged, or of another home.
    *
    * @param home - Open home.
    * @param folder - The source folder.
@@ -129,8 +128,8 @@ export class StatCache {
   }
 
   /**
-   * Writes what was noted. A home that cannot be written to remembers nothing: only time is lost. Nothing either, when a
-   * file was changed later than now: then the clocks of file system and machine differ, and no time says anything.
+   * Writes what was noted. A home that cannot be written to remembers nothing: only time is lost. Nothing either when
+   * a file was changed later than now: then the clocks of file system and machine differ, and no time says anything.
    *
    * @param nowMs - The time after the last file was looked at.
    */

@@ -44,7 +44,7 @@ export interface CopyPlan {
 }
 
 /**
- * Copies the archive before, if it is just what packing would give: it has the same files, each of which looks as it did
+ * Copies the archive before, if it is just what packing would give: it has the same files, each looks as it did
  * when its SHA-256 was the one in the table, and the archive has the bytes that this home made then.
  *
  * @returns Undefined when it has to be packed; nothing is left at the place then.
