@@ -27,3 +27,6 @@ export const MAX_REPORT_BYTES = 2 * 1024
 export const MAX_STRANGER_LOG_BYTES = 64 * 1024
 /** Most events that are new to the witness in one request: each costs two durable writes. */
 export const MAX_NEW_EVENTS = 500
+
+/** Most blobs that one call frees: a publish leaves one behind. */
+export const MAX_FREED = 64

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { readdir } from 'node:fs/promises'
+import { copyFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import type { BlobPiece } from '@keyturn/release-client'
+import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { openS3BlobStore } from '../src/storage/s3-blob-store.ts'
+import { memoryS3 } from './memory-s3.ts'
 import { createTokenByCommand, runServer } from './processes.ts'
 import { startS3 } from './services.ts'
 import type { S3Service } from './services.ts'
@@ -16,7 +18,8 @@ beforeAll(async () => {
 })
 afterAll(() => s3.stop())
 
-const stores: [string, () => Parameters<typeof startServer>[0]][] = [
+type ServerOptions = Parameters<typeof startServer>[0]
+const stores: [string, () => ServerOptions | Promise<ServerOptions>][] = [
   ['a folder', () => ({})],
   [
     'a bucket',
@@ -31,23 +34,33 @@ const stores: [string, () => Parameters<typeof startServer>[0]][] = [
   ],
 ]
 
+stores.push(
+  ['a bucket that copies parts', () => ({ blobs: openS3BlobStore(memoryS3().settings) })],
+  [
+    'a folder whose file system clones',
+    async () => ({
+      blobs: await openFolderBlobStore(await temporaryFolder(), { clone: (from, to) => copyFile(from, to) }),
+    }),
+  ],
+)
+
 const join3 = (...parts: Uint8Array[]): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.concat(parts))
 
 describe.each(stores)('blobs made of pieces of others, in %s', (_name, options) => {
   /** An old archive, and new bytes to put into it. */
   async function stage() {
-    const { url, client, token } = await startServer(options())
+    const { url, client, token } = await startServer(await options())
     const publisher = await client(['blobs:write', 'blobs:read'])
-    const [old, fresh] = [someBytes(9_000_000), someBytes(70_000)]
+    const [old, fresh] = [someBytes(19_000_000), someBytes(70_000)]
     await publisher.uploadBlob(blobFromBytes(old))
     await publisher.uploadBlob(blobFromBytes(fresh))
-    const bytes = join3(old.subarray(0, 5_000_001), fresh, old.subarray(5_100_000))
+    const bytes = join3(old.subarray(0, 6_000_001), fresh, old.subarray(6_100_000))
     const target = { sha256: sha256Hex(bytes), size: bytes.length }
     const [from, added] = [sha256Hex(old), sha256Hex(fresh)]
     const pieces: BlobPiece[] = [
-      { sha256: from, start: 0, length: 5_000_001 },
+      { sha256: from, start: 0, length: 6_000_001 },
       { sha256: added, start: 0, length: 70_000 },
-      { sha256: from, start: 5_100_000, length: 3_900_000 },
+      { sha256: from, start: 6_100_000, length: 12_900_000 },
     ]
     return { url, publisher, token, bytes, target, pieces, old, from }
   }
@@ -72,7 +85,7 @@ describe.each(stores)('blobs made of pieces of others, in %s', (_name, options) 
       ['UP_LENGTH', [first, second]],
       ['UP_LENGTH', [first, second, { ...third, length: third.length + 1 }]],
       ['UP_LENGTH', [{ ...first, length: first.length - 1 }, second, { ...third, length: third.length + 1 }]],
-      ['UP_LENGTH', [first, second, { sha256: from, start: Number.MAX_SAFE_INTEGER - 10_000_000, length: 3_900_000 }]],
+      ['UP_LENGTH', [first, second, { sha256: from, start: Number.MAX_SAFE_INTEGER - 20_000_000, length: 12_900_000 }]],
       ['SRV_REQUEST', [first, second, third, { ...first, length: 0 }]],
       ['BLOB_UNKNOWN', [first, { ...second, sha256: 'ab'.repeat(32) }, third]],
     ]

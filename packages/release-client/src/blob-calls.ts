@@ -5,6 +5,7 @@ import type { BlobSource, UploadOptions } from './blob-source.ts'
 import type { HttpCaller } from './http.ts'
 import { API_LIMITS } from './limits.ts'
 import { OperatorCalls } from './operator-calls.ts'
+import { ProblemError } from './problem-error.ts'
 import { createUpload, uploadBlob } from './upload.ts'
 
 /** The calls that bring blobs to the server. */
@@ -52,6 +53,27 @@ export class BlobCalls extends OperatorCalls {
     options: Pick<UploadOptions, 'signal'> = {},
   ): Promise<boolean> {
     return assembleBlob(this.#http, target, pieces, options)
+  }
+
+  /**
+   * Lets the server delete, at once, blobs that were only sent to be pieces of others. It keeps those that another caller
+   * uploaded, or that anybody asked for or published since.
+   *
+   * @returns Those that are gone; none when the server does not know this call.
+   */
+  async freeBlobs(hashes: readonly string[]): Promise<string[]> {
+    try {
+      const { freed } = await this.#http.json<{ freed: string[] }>({
+        method: 'POST',
+        path: '/v1/blobs:free',
+        what: 'free blobs',
+        json: { sha256: hashes },
+      })
+      return freed
+    } catch (error) {
+      if (error instanceof ProblemError && (error.status === 404 || error.status === 405)) return []
+      throw error
+    }
   }
 
   /** Starts a resumable upload, or finds the unfinished one of this token; returns its path, for other tus clients. */

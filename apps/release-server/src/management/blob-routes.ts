@@ -1,20 +1,22 @@
 import type { FastifyInstance } from 'fastify'
 import { assembleBlob } from '../uploads/assemble.ts'
-import type { Piece } from '../uploads/assemble.ts'
 import { missingBlobs, storeBlob, viewBlob } from '../uploads/blobs.ts'
+import { freeBlobs } from '../uploads/remove-blobs.ts'
+import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import {
   MAX_ASSEMBLY_PIECES,
   MAX_ASSEMBLY_SOURCES,
   MAX_BLOB_BYTES,
+  MAX_FREED,
   MAX_MISSING_QUERY,
   MAX_PUT_BYTES,
 } from '../limits.ts'
 import { isBlobName } from '../storage/blob-store.ts'
-import type { ByteStream } from '../storage/blob-store.ts'
+import type { ByteStream, Piece } from '../storage/blob-store.ts'
 import { bodyStream, announcedLength } from '../http/body-stream.ts'
-import { objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
+import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
 import { chargeUpload } from './upload-quota.ts'
 
 /** Routes of blobs: which are missing, put, assemble, look up. */
@@ -35,6 +37,7 @@ export function blobRoutes(app: FastifyInstance, context: ServerContext): void {
       sendJson(reply, 200, { missing: await missingBlobs(context, [...new Set(request.body.sha256)]) }),
   )
 
+  freeRoute(app, context)
   app.put<{ Params: { sha: string }; Body: ByteStream }>(
     '/v1/blobs/:sha',
     {
@@ -51,7 +54,7 @@ export function blobRoutes(app: FastifyInstance, context: ServerContext): void {
       if (!isBlobName(sha)) throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
       const size = announcedLength(request, MAX_PUT_BYTES)
       await chargeUpload(context, request, { sha256: sha, size })
-      const stored = await storeBlob(context, sha, bodyStream(request, size), { size })
+      const stored = await storeBlob(context, sha, bodyStream(request, size), { size, by: actorOf(request).name })
       return sendJson(reply.header('location', `/files/${sha.slice(0, 2)}/${sha}`), stored.created ? 201 : 200, {
         sha256: sha,
         size: stored.size,
@@ -68,6 +71,37 @@ export function blobRoutes(app: FastifyInstance, context: ServerContext): void {
       if (!isBlobName(request.params.sha))
         throw new ServerError('BLOB_NAME', 'A blob is named by 64 lower-case hexadecimal digits')
       return sendJson(reply, 200, await viewBlob(context, request.params.sha))
+    },
+  )
+}
+
+function freeRoute(app: FastifyInstance, context: ServerContext): void {
+  app.post<{ Body: { sha256: string[] } }>(
+    '/v1/blobs::free',
+    {
+      config: {
+        scope: 'blobs:write',
+        upload: true,
+        idempotent: false,
+        summary: 'Delete blobs that this caller uploaded and that nobody asked for or published since',
+      },
+      schema: {
+        body: objectSchema({ sha256: { type: 'array', minItems: 1, maxItems: MAX_FREED, items: SCHEMAS.sha256 } }),
+      },
+    },
+    async (request, reply) => {
+      const freed = await freeBlobs(context, [...new Set(request.body.sha256)], actorOf(request).name)
+      if (freed.length > 0) {
+        await context.metadata.transaction([AUDIT_LOCK], (records) =>
+          appendAudit(records, context.clock(), {
+            ...callerOf(request),
+            action: 'blob.delete',
+            target: `${freed.length} blobs`,
+            facts: { sha256: freed.join(' ') },
+          }),
+        )
+      }
+      return sendJson(reply, 200, { freed })
     },
   )
 }

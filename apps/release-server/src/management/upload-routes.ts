@@ -204,7 +204,7 @@ function presignedEndRoutes(app: FastifyInstance, context: ServerContext): void 
       const info = await context.blobs.completePresigned?.(request.params.sha, bytes, uploadId, etags)
       if (info === undefined)
         throw new ServerError('SRV_NOT_FOUND', 'The storage of this server takes no direct uploads: use /v1/uploads')
-      await recordBlob(context, info.sha256, info.size)
+      await recordBlob(context, info.sha256, info.size, actorOf(request).name)
       return sendJson(reply, 201, { sha256: info.sha256, size: info.size })
     },
   )

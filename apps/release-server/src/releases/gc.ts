@@ -9,6 +9,7 @@ import type { Entry } from '../storage/collection.ts'
 import { numeric, object } from '../storage/shape.ts'
 import { blobs, BLOBS_LOCK } from '../uploads/blobs.ts'
 import type { StoredBlob } from '../uploads/blobs.ts'
+import { removeBlobs } from '../uploads/remove-blobs.ts'
 import { channels } from './channels.ts'
 import { blobsOf, putRelease, readManifestBytes, releases as releaseRecords } from './releases.ts'
 
@@ -196,31 +197,12 @@ async function setMarks(context: ServerContext, names: readonly string[], marked
   })
 }
 
-/**
- * Deletes in two steps, so that a crash between them loses nothing: first the record says "going" (which counts as
- * absent, so an uploader sends the bytes again), then bytes and record go, unless an uploader took the record back.
- */
 async function sweep(
   context: ServerContext,
   names: readonly string[],
   markedBefore: number,
 ): Promise<[string, number][]> {
-  const going = await context.metadata.transaction([BLOBS_LOCK], async (records) => {
-    const found = (await blobs.getMany(records, names)).filter(
-      ({ value }) => value.marked_ms !== null && value.marked_ms <= markedBefore,
-    )
-    await blobs.put(records, ...found.map(({ key, value }) => ({ key, value: { ...value, going: true } })))
-    return found.map(({ key }) => key)
-  })
-  return context.metadata.transaction([BLOBS_LOCK], async (records) => {
-    const found = (await blobs.getMany(records, going)).filter(({ value }) => value.going === true)
-    for (const { key } of found) {
-      await context.blobs.delete(key)
-      context.tree.forget(key)
-    }
-    await blobs.delete(records, ...found.map(({ key }) => key))
-    return found.map(({ key, value }): [string, number] => [key, value.size])
-  })
+  return await removeBlobs(context, names, ({ marked_ms: marked }) => marked !== null && marked <= markedBefore)
 }
 
 async function remember(

@@ -22,6 +22,15 @@ export interface PutOptions {
   readonly maxBytes?: number | undefined
 }
 
+/** Bytes of a blob that is stored. */
+export interface Piece {
+  readonly sha256: string
+  /** First byte. */
+  readonly start: number
+  /** Bytes, one at least. */
+  readonly length: number
+}
+
 /** Addresses for an upload that bypasses the server, straight into the storage. */
 export interface PresignedUpload {
   readonly uploadId: string
@@ -44,6 +53,11 @@ export interface BlobStore {
   read(sha256: string, range?: ByteRange): Promise<ByteStream>
   /** Writes a blob; `UP_HASH`, `UP_LENGTH`, `UP_DISK_FULL` leave nothing. It is durable once this resolves. */
   put(sha256: string, source: ByteStream, options?: PutOptions): Promise<BlobInfo>
+  /**
+   * As {@link BlobStore.put}, of pieces of stored blobs: by copies of the storage where it has them, else the bytes go
+   * through this process. The hash of what was put together decides.
+   */
+  assemble(sha256: string, size: number, pieces: readonly Piece[]): Promise<BlobInfo>
   /** Removes a blob; nothing happens when it is not stored. */
   delete(sha256: string): Promise<void>
   /** Sets a damaged blob aside: readers no longer see it, and somebody can look at it. */

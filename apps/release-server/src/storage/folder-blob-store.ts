@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
-import { statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { copyFile, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { KeyturnError } from '@keyturn/primitives'
 import {
   isMissing,
@@ -13,8 +14,9 @@ import {
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { ServerError } from '../errors.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
-import type { BlobInfo, BlobStore, ByteRange, ByteStream, PutOptions } from './blob-store.ts'
+import type { BlobInfo, BlobStore, ByteRange, ByteStream, Piece, PutOptions } from './blob-store.ts'
 import { hashed } from './hashing.ts'
+import { bytesOf } from './piece-bytes.ts'
 
 /** Bytes read from a file at a time. */
 const READ_BYTES = 256 * 1024
@@ -23,6 +25,8 @@ const READ_BYTES = 256 * 1024
 export interface FolderBlobStoreOptions {
   /** Default: the real disk. */
   readonly fs?: FileSystem | undefined
+  /** Makes a file that shares the blocks of another, or throws; default: the clone of the file system. */
+  readonly clone?: ((from: string, to: string) => Promise<void>) | undefined
 }
 
 /**
@@ -34,8 +38,11 @@ export async function openFolderBlobStore(root: string, options: FolderBlobStore
   for (const name of ['files', 'uploads', 'quarantine'])
     await fs.mkdir(join(root, name), { recursive: true, mode: 0o755 })
   await syncFolder(root, fs)
-  return new FolderBlobStore(root, fs)
+  return new FolderBlobStore(root, fs, options.clone ?? cloneFile)
 }
+
+const cloneFile = (from: string, to: string): Promise<void> =>
+  copyFile(from, to, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL)
 
 class FolderBlobStore implements BlobStore {
   readonly kind = 'folder'
@@ -43,9 +50,14 @@ class FolderBlobStore implements BlobStore {
   readonly #fs: FileSystem
   readonly #known = new Set<string>()
 
-  constructor(root: string, fs: FileSystem) {
+  readonly #clone: (from: string, to: string) => Promise<void>
+  /** A file system that cannot clone is asked once. */
+  #clones = true
+
+  constructor(root: string, fs: FileSystem, clone: (from: string, to: string) => Promise<void>) {
     this.#root = root
     this.#fs = fs
+    this.#clone = clone
   }
 
   localPath(sha256: string): string {
@@ -82,6 +94,50 @@ class FolderBlobStore implements BlobStore {
       throw storageError(`store blob ${sha256}`, error)
     }
     return this.#written(sha256)
+  }
+
+  async assemble(sha256: string, size: number, pieces: readonly Piece[]): Promise<BlobInfo> {
+    const base = this.#clones ? baseOf(pieces) : undefined
+    if (base !== undefined && (await this.#assembleOnClone(sha256, size, { base, pieces })))
+      return this.#written(sha256)
+    return await this.put(sha256, bytesOf(this, pieces), { size })
+  }
+
+  /**
+   * Clones the blob that has most bytes where the new one has them, and writes only the others over it: the rest stays
+   * the same blocks of the disk. What came out is read and hashed before it gets its name.
+   */
+  async #assembleOnClone(
+    sha256: string,
+    size: number,
+    { base, pieces }: { readonly base: string; readonly pieces: readonly Piece[] },
+  ): Promise<boolean> {
+    const path = this.localPath(sha256)
+    await this.#makeFolder(sha256)
+    const temporary = `${path.slice(0, -sha256.length)}.${sha256}.${randomBytes(8).toString('hex')}.tmp`
+    try {
+      await this.#clone(this.localPath(base), temporary)
+    } catch {
+      await this.#fs.rm(temporary, { force: true })
+      this.#clones = false
+      return false
+    }
+    try {
+      const handle = await this.#fs.open(temporary, 'r+')
+      try {
+        await overwrite(handle, size, piecesToWrite(this, base, pieces))
+        for await (const part of hashed(sha256, readOpen(handle, { start: 0, end: size - 1 }), { size })) void part
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await this.#fs.rename(temporary, path)
+      await syncFolder(dirname(path), this.#fs)
+    } catch (error) {
+      await this.#fs.rm(temporary, { force: true })
+      throw storageError(`store blob ${sha256}`, error)
+    }
+    return true
   }
 
   async delete(sha256: string): Promise<void> {
@@ -203,17 +259,21 @@ class FolderBlobStore implements BlobStore {
 
 async function* readHandle(handle: FileHandle, range?: ByteRange): ByteStream {
   try {
-    let position = range?.start ?? 0
-    const end = range === undefined ? Number.POSITIVE_INFINITY : range.end + 1
-    while (position < end) {
-      const part = new Uint8Array(Math.min(READ_BYTES, end - position))
-      const { bytesRead } = await handle.read(part, 0, part.length, position)
-      if (bytesRead === 0) return
-      position += bytesRead
-      yield bytesRead === part.length ? part : part.subarray(0, bytesRead)
-    }
+    yield* readOpen(handle, range)
   } finally {
     await handle.close()
+  }
+}
+
+async function* readOpen(handle: FileHandle, range?: ByteRange): ByteStream {
+  let position = range?.start ?? 0
+  const end = range === undefined ? Number.POSITIVE_INFINITY : range.end + 1
+  while (position < end) {
+    const part = new Uint8Array(Math.min(READ_BYTES, end - position))
+    const { bytesRead } = await handle.read(part, 0, part.length, position)
+    if (bytesRead === 0) return
+    position += bytesRead
+    yield bytesRead === part.length ? part : part.subarray(0, bytesRead)
   }
 }
 
@@ -236,4 +296,47 @@ function storageError(what: string, error: unknown): Error {
   const exhausted = new Set(['EMFILE', 'ENFILE']).has(systemErrorCode(error) ?? '')
   if (exhausted) return new ServerError('SRV_UNAVAILABLE', `Cannot ${what}: too many open files`, { cause: error })
   return new ServerError('SRV_STORAGE', `Cannot ${what}: the storage failed`, { cause: error })
+}
+
+/** Less than this is not worth a clone. */
+const LEAST_SHARED_BYTES = 1024 * 1024
+
+/** The blob that has most bytes at the place where the assembled one has them; undefined when that is little. */
+function baseOf(pieces: readonly Piece[]): string | undefined {
+  const shared = new Map<string, number>()
+  let offset = 0
+  for (const { sha256, start, length } of pieces) {
+    if (start === offset) shared.set(sha256, (shared.get(sha256) ?? 0) + length)
+    offset += length
+  }
+  const [best] = [...shared].toSorted(([, one], [, other]) => other - one)
+  return best !== undefined && best[1] >= LEAST_SHARED_BYTES ? best[0] : undefined
+}
+
+/** Pieces that a clone of `base` does not have in their place, with their bytes. */
+async function* piecesToWrite(
+  store: Pick<BlobStore, 'read'>,
+  base: string,
+  pieces: readonly Piece[],
+): AsyncGenerator<{ readonly offset: number; readonly bytes: Uint8Array }> {
+  let offset = 0
+  for (const piece of pieces) {
+    if (piece.sha256 !== base || piece.start !== offset) {
+      let at = offset
+      for await (const bytes of bytesOf(store, [piece])) {
+        yield { offset: at, bytes }
+        at += bytes.length
+      }
+    }
+    offset += piece.length
+  }
+}
+
+async function overwrite(
+  handle: FileHandle,
+  size: number,
+  parts: AsyncIterable<{ readonly offset: number; readonly bytes: Uint8Array }>,
+): Promise<void> {
+  for await (const { offset, bytes } of parts) await writeAll(handle, bytes, offset)
+  await handle.truncate(size)
 }

@@ -2,16 +2,18 @@ import { timestamp } from '../time.ts'
 import { randomBytes } from 'node:crypto'
 import { ServerError } from '../errors.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
-import type { BlobInfo, BlobStore, ByteRange, ByteStream, PresignedUpload, PutOptions } from './blob-store.ts'
+import type { BlobInfo, BlobStore, ByteRange, ByteStream, Piece, PresignedUpload, PutOptions } from './blob-store.ts'
 import { hashed } from './hashing.ts'
+import { bytesOf } from './piece-bytes.ts'
 import { pieces } from './pieces.ts'
+import { planParts } from './s3-assembly.ts'
+import type { PlannedPart } from './s3-assembly.ts'
+import { NOT_OFFERED, refuseError, S3Multipart } from './s3-multipart.ts'
 import { S3Caller, xmlTexts } from './s3-request.ts'
 import type { S3Settings } from './s3-request.ts'
 
 /** Bytes of one part of a multipart upload; also the most that is buffered for an upload. */
 const PART_BYTES = 8 * 1024 * 1024
-/** Answers for what a server, or a key, does not offer, or for what does not exist. */
-const NOT_OFFERED = [400, 403, 404, 405, 501]
 /** Largest object that a server-side copy takes. */
 const MAX_COPY_BYTES = 5 * 1024 * 1024 * 1024
 const PRESIGN_SECONDS = 3600
@@ -36,8 +38,13 @@ class S3BlobStore implements BlobStore {
   /** Direct uploads that are being read back: callers who ask again wait for the same answer. */
   readonly #completing = new Map<string, Promise<BlobInfo>>()
 
+  readonly #parts: S3Multipart
+  /** A server that copies no parts is asked once. */
+  #copiesParts = true
+
   constructor(s3: S3Caller, clock: () => number) {
     this.#s3 = s3
+    this.#parts = new S3Multipart(s3)
     this.#clock = clock
   }
 
@@ -78,42 +85,42 @@ class S3BlobStore implements BlobStore {
   }
 
   async #multipart(key: string, first: Uint8Array, second: Uint8Array, rest: AsyncIterable<Uint8Array>): Promise<void> {
-    const uploadId = await this.#startMultipart(key)
+    const uploadId = await this.#parts.start(key)
     try {
-      const etags = [await this.#putPart(key, uploadId, 1, first), await this.#putPart(key, uploadId, 2, second)]
-      for await (const part of rest) etags.push(await this.#putPart(key, uploadId, etags.length + 1, part))
-      await this.#completeMultipart(key, uploadId, etags)
+      const etags = [await this.#parts.put(key, uploadId, 1, first), await this.#parts.put(key, uploadId, 2, second)]
+      for await (const part of rest) etags.push(await this.#parts.put(key, uploadId, etags.length + 1, part))
+      await this.#parts.complete(key, uploadId, etags)
     } catch (error) {
-      await this.#abort(key, uploadId).catch(() => undefined)
+      await this.#parts.abort(key, uploadId).catch(() => undefined)
       throw error
     }
   }
 
-  async #startMultipart(key: string): Promise<string> {
-    const [uploadId] = xmlTexts(await this.#s3.text({ method: 'POST', key, query: { uploads: '' } }), 'UploadId')
-    if (uploadId === undefined)
-      throw new ServerError('SRV_STORAGE', 'Cannot start a multipart upload: the S3 server returned no id')
-    return uploadId
+  async assemble(sha256: string, size: number, pieces: readonly Piece[]): Promise<BlobInfo> {
+    const plan = this.#copiesParts ? planParts(pieces) : undefined
+    if (plan !== undefined) {
+      const copied = await this.#assembleByCopies(sha256, size, plan)
+      if (copied !== undefined) return copied
+    }
+    return await this.put(sha256, bytesOf(this, pieces), { size })
   }
 
-  async #putPart(key: string, uploadId: string, number: number, body: Uint8Array): Promise<string> {
-    const response = await this.#s3.send({ method: 'PUT', key, query: { partNumber: String(number), uploadId }, body })
-    return response.headers.get('etag') ?? ''
-  }
-
-  async #completeMultipart(key: string, uploadId: string, etags: readonly string[]): Promise<void> {
-    const parts = etags.map(
-      (etag, at) => `<Part><PartNumber>${at + 1}</PartNumber><ETag>${etag.replaceAll('"', '&quot;')}</ETag></Part>`,
-    )
-    const body = new TextEncoder().encode(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`)
-    const answer = await this.#s3.text({
-      method: 'POST',
-      key,
-      query: { uploadId },
-      body,
-      headers: { 'content-type': 'application/xml' },
-    })
-    refuseError('complete a multipart upload', answer)
+  /** Undefined where the storage does not do it, or did not do it right: then the bytes go through this process. */
+  async #assembleByCopies(sha256: string, size: number, plan: readonly PlannedPart[]): Promise<BlobInfo | undefined> {
+    // Its own place: nobody else can change what is read back and hashed.
+    const key = incomingKey(randomBytes(18).toString('base64url'))
+    try {
+      await this.#parts.join(key, plan, { keyOf: blobKey, read: (part) => bytesOf(this, part) })
+      return await this.#takeOver(key, sha256, size)
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error
+      const status = Number(error.details['status'])
+      if (!NOT_OFFERED.includes(status) && error.code !== 'UP_HASH' && error.code !== 'UP_LENGTH') throw error
+      if (status === 405 || status === 501) this.#copiesParts = false
+      return undefined
+    } finally {
+      await this.#s3.send({ method: 'DELETE', key, accept: NOT_OFFERED }).catch(() => undefined)
+    }
   }
 
   async delete(sha256: string): Promise<void> {
@@ -183,7 +190,7 @@ class S3BlobStore implements BlobStore {
     // Each upload has its own place: another upload cannot replace what is read back and hashed.
     const name = randomBytes(18).toString('base64url')
     const key = incomingKey(name)
-    const uploadId = await this.#startMultipart(key)
+    const uploadId = await this.#parts.start(key)
     // At most 10,000 parts, none below 5 MiB except the last.
     const bytes = Math.max(PART_BYTES, Math.ceil(size / 10_000))
     const count = Math.max(1, Math.ceil(size / bytes))
@@ -210,7 +217,7 @@ class S3BlobStore implements BlobStore {
   async #complete(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo> {
     const { key, id } = incomingOf(uploadId)
     if (etags.length === 0) throw new ServerError('UP_LENGTH', 'Cannot complete the upload: no part was received')
-    await this.#completeMultipart(key, id, etags).catch((error: unknown) => this.#refuseUnjoined(key, error))
+    await this.#parts.complete(key, id, etags).catch((error: unknown) => this.#refuseUnjoined(key, error))
     const info = await this.#takeOver(key, sha256, size).catch(async (error: unknown) => {
       // Wrong bytes are deleted at once; after anything else the upload may be completed again.
       if (error instanceof ServerError && (error.code === 'UP_HASH' || error.code === 'UP_LENGTH'))
@@ -257,12 +264,8 @@ class S3BlobStore implements BlobStore {
 
   async abortPresigned(uploadId: string): Promise<void> {
     const { key, id } = incomingOf(uploadId)
-    await this.#abort(key, id)
+    await this.#parts.abort(key, id)
     await this.#s3.send({ method: 'DELETE', key, accept: [404] })
-  }
-
-  async #abort(key: string, uploadId: string): Promise<void> {
-    await this.#s3.send({ method: 'DELETE', key, query: { uploadId }, accept: NOT_OFFERED })
   }
 
   async sweep(olderThanMs: number): Promise<void> {
@@ -272,7 +275,7 @@ class S3BlobStore implements BlobStore {
       if (writtenMs < limit) await this.#s3.send({ method: 'DELETE', key, accept: [404] })
     }
     for (const { key, uploadId, begunMs } of await this.#unfinished())
-      if (begunMs < limit) await this.#abort(key, uploadId)
+      if (begunMs < limit) await this.#parts.abort(key, uploadId)
   }
 
   /** Multipart uploads that nobody ended: no list of objects shows them, and they use space. */
@@ -345,12 +348,6 @@ function incomingOf(uploadId: string): { key: string; id: string } {
   const name = uploadId.slice(0, Math.max(0, dot))
   if (!isUploadName(name)) throw new ServerError('UP_UNKNOWN', 'There is no such upload')
   return { key: incomingKey(name), id: uploadId.slice(dot + 1) }
-}
-
-/** Some answers send their status before the work is done: their body may still report a failure. */
-function refuseError(what: string, answer: string): void {
-  if (answer.includes('<Error>'))
-    throw new ServerError('SRV_STORAGE', `Cannot ${what}: ${xmlTexts(answer, 'Code')[0] ?? 'unknown'}`)
 }
 
 function uploadPrefix(uploadId: string): string {

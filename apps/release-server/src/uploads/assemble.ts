@@ -2,17 +2,8 @@ import { OneAtATime } from '@keyturn/primitives'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { MAX_BLOB_BYTES } from '../limits.ts'
-import type { ByteStream } from '../storage/blob-store.ts'
-import { storeBlob, storedSize } from './blobs.ts'
-
-/** Bytes of a blob that is stored. */
-export interface Piece {
-  readonly sha256: string
-  /** First byte. */
-  readonly start: number
-  /** Bytes, one at least. */
-  readonly length: number
-}
+import type { Piece } from '../storage/blob-store.ts'
+import { recordBlob, storedSize } from './blobs.ts'
 
 /** A blob made of pieces of others. */
 export interface Assembly {
@@ -73,7 +64,7 @@ async function assemble(context: ServerContext, assembly: Assembly): Promise<{ c
   const { sha256, size, pieces } = assembly
   for (const source of new Set(pieces.map((piece) => piece.sha256))) {
     // Renews the lease, too: garbage collection takes no source away while it is read.
-    const bytes = await storedSize(context, source)
+    const bytes = await storedSize(context, source, { asSource: true })
     if (bytes === undefined)
       throw new ServerError('BLOB_UNKNOWN', `Cannot assemble blob ${sha256}: ${source} is not stored`, {
         details: { sha256: source },
@@ -85,10 +76,7 @@ async function assemble(context: ServerContext, assembly: Assembly): Promise<{ c
         `Cannot assemble blob ${sha256}: a piece ends at ${beyond.start + beyond.length}, ${source} at ${bytes}`,
       )
   }
-  return await storeBlob(context, sha256, bytesOf(context, pieces), { size })
-}
-
-async function* bytesOf(context: ServerContext, pieces: readonly Piece[]): ByteStream {
-  for (const { sha256, start, length } of pieces)
-    yield* await context.blobs.read(sha256, { start, end: start + length - 1 })
+  const written = await context.blobs.assemble(sha256, size, pieces)
+  await recordBlob(context, sha256, written.size)
+  return { created: true, size: written.size }
 }

@@ -133,7 +133,7 @@ async function finish(context: ServerContext, upload: Upload): Promise<Upload> {
       await endUpload(context, upload)
     throw error
   }
-  await recordBlob(context, upload.sha256, upload.size)
+  await recordBlob(context, upload.sha256, upload.size, upload.actor)
   await context.metadata.transaction([`${LOCK_PREFIX}${upload.id}`], async (records) => {
     await uploads.put(records, { key: upload.id, value: done })
     await uploadNames.delete(records, `${upload.actor}/${upload.sha256}`)

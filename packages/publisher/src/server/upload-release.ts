@@ -73,6 +73,8 @@ async function carryOut(
     total += blob.source.size
     await client.uploadBlob(blob.source, upload)
   }
+  // What was new is in the files now. A server that cannot free it collects it later.
+  if (plan.fresh !== undefined) await client.freeBlobs([plan.fresh.sha256]).catch(() => undefined)
   return { blobs: plan.whole.length + plan.assembled.length, bytes, present: plan.present }
 }
 
