@@ -49,7 +49,7 @@ export function memoryS3(): MemoryS3 {
       if (upload === undefined) return missing('NoSuchUpload')
       upload.parts.set(Number(number), bytes)
     }
-    const result = `<Copy${number === null ? 'Object' : 'Part'}Result><ETag>${etagOf(bytes).replaceAll('"', '&quot;')}</ETag></Result>`
+    const result = `<CopyResult><ETag>${etagOf(bytes).replaceAll('"', '&quot;')}</ETag></CopyResult>`
     return new Response(isCopy ? result : null, { headers: { etag: etagOf(bytes) } })
   }
 
@@ -74,7 +74,8 @@ export function memoryS3(): MemoryS3 {
     const now = new Date().toISOString()
     const entries = keys.map(
       (key) =>
-        `<Contents><Key>${key}</Key><LastModified>${now}</LastModified><Size>${objects.get(key)?.length}</Size></Contents>`,
+        `<Contents><Key>${key}</Key><LastModified>${now}</LastModified>` +
+        `<Size>${objects.get(key)?.length}</Size></Contents>`,
     )
     return `<ListBucketResult><IsTruncated>false</IsTruncated>${entries.join('')}</ListBucketResult>`
   }

@@ -56,8 +56,8 @@ export class BlobCalls extends OperatorCalls {
   }
 
   /**
-   * Lets the server delete, at once, blobs that were only sent to be pieces of others. It keeps those that another caller
-   * uploaded, or that anybody asked for or published since.
+   * Lets the server delete, at once, blobs that were only sent to be pieces of others. It keeps those that another
+   * caller uploaded, or that anybody asked for or published since.
    *
    * @returns Those that are gone; none when the server does not know this call.
    */

@@ -3,8 +3,8 @@ import { blobs, BLOBS_LOCK } from './blobs.ts'
 import type { StoredBlob } from './blobs.ts'
 
 /**
- * Deletes blobs in two steps, so that a crash between them loses nothing: first the record says "going" (which counts as
- * absent, so an uploader sends the bytes again), then bytes and record go, unless an uploader took the record back.
+ * Deletes blobs in two steps, so that a crash between them loses nothing: first the record says "going" (which counts
+ * as absent, so an uploader sends the bytes again), then bytes and record go, unless an uploader took the record back.
  *
  * @param isDoomed - Asked under the lock, of the record as it is then.
  * @returns Names and sizes of those that are gone.
@@ -32,8 +32,8 @@ export async function removeBlobs(
 }
 
 /**
- * Frees blobs at once that were only sent to be sources of others: those that this caller uploaded, and that nobody asked
- * for, uploaded again or published since. Others are left to garbage collection.
+ * Frees blobs at once that were only sent to be sources of others: those that this caller uploaded, and that nobody
+ * asked for, uploaded again or published since. Others are left to garbage collection.
  *
  * @returns Those that are gone.
  */
