@@ -53,7 +53,7 @@ export const publisherErrors = {
   REL_INSECURE_SERVER: {
     kind: 'policy',
     meaning: 'The access token would be sent over plain http to another machine, where anyone on the way can read it.',
-    remedy: 'Use https, or --insecure-http on a network where nobody listens.',
+    remedy: 'Use https, or --insecure-http on a network that nobody else can read.',
   },
   REL_OFFERED: {
     kind: 'policy',

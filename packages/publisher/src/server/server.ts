@@ -15,7 +15,7 @@ export interface ServerOptions {
   readonly insecureHttp?: boolean | undefined
 }
 
-/** What of an open home is needed to reach its server. */
+/** The parts of an open home that are needed to reach its server. */
 export interface OpenHome {
   readonly description: HomeDescription
   readonly paths: HomePaths
@@ -79,7 +79,7 @@ function checkMayHaveToken({ origin, protocol, hostname }: URL, options: ServerO
     })
   if (protocol === 'http:' && !LOOPBACK.has(hostname) && options.insecureHttp !== true)
     throw new PublisherError('REL_INSECURE_SERVER', `The access token would go to ${origin} in the clear`, {
-      hint: 'Use https; on a network where nobody listens, --insecure-http sends it all the same',
+      hint: 'Use https; on a network that nobody else can read, --insecure-http sends it anyway',
     })
 }
 

@@ -45,7 +45,7 @@ async function runProtect(
   const code = isKnown ? await readAccessCode(file) : newCode()
   const { protected: wasProtected } = await client.channelAccess(product, channel)
   if (wasProtected) await context.ask.confirm(`Replace the access code of channel "${channel}"? The old one ends now.`)
-  // First the file: a code that counts and that nobody has would shut everyone out.
+  // The file comes first: a code in force that nobody has would lock everyone out.
   if (file !== undefined && !isKnown)
     await writeFileAtomic(file, utf8Encode(`${code}\n`), { mode: 0o600, overwrite: false })
   await client.protectChannel(product, channel, code)

@@ -39,7 +39,7 @@ async function runImport(
   const bytes =
     options.git === undefined ? await readFile(file as string) : await fromGit(resolve(options.git), identity.prefix)
   const offered = verifyLog(bytes, limits)
-  // The events come from outside, whatever made them: importing is how they are let in.
+  // The events come from outside, no matter who made them: importing is how they get in.
   const kel = await Kel.open(identity.log, identity.prefix)
   // A log in git that was lost starts again with the first event.
   const relation = kel.isStarted ? compareLogs(verifyLog(await kel.export(), limits), offered).relation : 'ahead'
@@ -50,7 +50,7 @@ async function runImport(
   }
 }
 
-/** The log in a repository, in our layout or in one of auths. No log in any of them is KEL_LOG_MISSING. */
+/** The log in a repository, in our layout or in one that auths uses; `KEL_LOG_MISSING` if neither has it. */
 async function fromGit(repository: string, prefix: string): Promise<Uint8Array> {
   return (await gitStore(repository).log(prefix).read())?.stream ?? (await readAuthsLog(repository, prefix))
 }

@@ -19,7 +19,7 @@ import type { RotateOptions } from './rotation-terms.ts'
 
 /** How a rotation of an identity's key relates to others that were interrupted. */
 export interface KeyRotationOrder {
-  /** It goes before all others: what is not signed yet is given up. */
+  /** It takes precedence over all others: what is not signed yet is abandoned. */
   readonly isEmergency?: boolean | undefined
 }
 

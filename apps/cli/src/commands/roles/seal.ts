@@ -78,7 +78,7 @@ export async function openSeal(
       if (!context.dryRun) await refuseFrozen(context.homeFolder, context.clock)
       if (proposal === undefined && pending === undefined)
         throw new CliError('CLI_TURN_UNREADY', 'No role document is proposed', { hint: 'Run "keyturn roles propose"' })
-      // A rotation that seals another document than the proposed one is finished under its own name.
+      // A rotation that seals a different document than the proposed one finishes under its own name.
       if (pending !== undefined && pending.state.terms?.proposal === undefined)
         throw rotationPending('identity', await finishingCommand(journals, 'identity'))
       const wanted = {
@@ -112,7 +112,7 @@ export async function openSeal(
   }
 }
 
-/** Published releases have to be signed as the new document wants it, in the same step. */
+/** Published releases have to be signed as the new document requires, in the same step. */
 async function checkMaySignAlone(home: HomeSession, document: Parameters<typeof checkSignsAlone>[1]): Promise<void> {
   if ((await readPublishedChannels(home.paths)).length === 0) return
   try {
