@@ -264,8 +264,8 @@ export function diskError(error: unknown, doing: string): unknown {
   return new LauncherError(DISK_CODES[code] ?? 'LA_IO', `Cannot ${doing}: ${code} in ${syscall ?? 'a call'}${where}`, {
     details: {
       errno: code,
-      ...(syscall === undefined ? {} : { call: syscall }),
-      ...(typeof path === 'string' ? { path } : {}),
+      call: syscall,
+      path: typeof path === 'string' ? path : undefined,
     },
     hint: hints[code],
     cause: error,

@@ -165,7 +165,7 @@ function unproven({ sn }: Statement, { retiredBy }: Pick<VerifiedStatement, 'ret
     'KEL_POSITION_UNPROVEN',
     `The signature is by a key that event ${retiredBy?.sn ?? sn} retired, and nothing in the log proves that it ` +
       'was made before',
-    { details: { sn, ...(retiredBy === undefined ? {} : { retiredBy: retiredBy.sn }) } },
+    { details: { sn, retiredBy: retiredBy?.sn } },
   )
 }
 

@@ -8,7 +8,7 @@ import { ManifestError } from './errors.ts'
 import { Forked } from './forked.ts'
 import { parseHead } from './head.ts'
 import { limits } from './limits.ts'
-import type { Head, ManifestPin, RoleDocument } from './model.ts'
+import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from './model.ts'
 import { isInRollout } from './rollout.ts'
 import { formatTime, parseTime } from './time.ts'
 import { floorOf } from './trust-state.ts'
@@ -40,7 +40,7 @@ export interface TrustContext {
 
 /** Checks that product, channel and epoch of a signed document are those in force. */
 export function checkBelongs(
-  document: { readonly product?: string; readonly channel?: string; readonly epoch?: number },
+  document: Partial<Pick<ReleaseManifest, 'product' | 'channel' | 'epoch'>>,
   { roles }: AcceptedRoles,
   cycle: Cycle,
   name: string,

@@ -28,11 +28,11 @@ export interface ManifestFile {
   /** Whether it gets the executable bit on Unix. */
   readonly executable: boolean
   /** Archives only: the content key that opens it. */
-  readonly keyId?: number
+  readonly keyId?: number | undefined
   /** Its chunk index, when it has one. */
-  readonly index?: IndexReference
+  readonly index?: IndexReference | undefined
   /** Component it belongs to, which players may leave out; without it the file always belongs to an install. */
-  readonly group?: string
+  readonly group?: string | undefined
 }
 
 /** The launcher itself: target of its self-update, never one of the files. */
@@ -65,11 +65,11 @@ export interface ContentKey {
 /** What a machine needs before an update begins. */
 export interface Requirements {
   /** Free bytes on the install volume. */
-  readonly freeBytes?: number
+  readonly freeBytes?: number | undefined
   /** Operating systems, any of them. */
-  readonly os?: readonly string[]
+  readonly os?: readonly string[] | undefined
   /** Processor architectures, any of them. */
-  readonly arch?: readonly string[]
+  readonly arch?: readonly string[] | undefined
 }
 
 /** What players may leave out: a language, high-resolution art. Its files name it as their `group`. */
@@ -101,13 +101,13 @@ export interface ManifestCore {
   /** RFC 3339, UTC. */
   readonly createdAt: string
   /** Version that this one replaces. */
-  readonly previous?: string
+  readonly previous?: string | undefined
   /** Markdown shown to players. */
-  readonly notes?: string
+  readonly notes?: string | undefined
   /** Older launchers refuse to apply this release. */
-  readonly minLauncherVersion?: string
+  readonly minLauncherVersion?: string | undefined
   /** The launcher; schema 1 always has one. */
-  readonly launcher?: LauncherFile
+  readonly launcher?: LauncherFile | undefined
   /** The files, sorted by the UTF-8 bytes of their paths. */
   readonly files: readonly ManifestFile[]
 }
@@ -115,21 +115,21 @@ export interface ManifestCore {
 /** What schema 2 adds, each member optional on the wire unless the trust root demands it. */
 export interface ManifestExtension {
   /** Product, equal to the pinned one. */
-  readonly product?: string
+  readonly product?: string | undefined
   /** Channel. */
-  readonly channel?: string
+  readonly channel?: string | undefined
   /** Epoch of the role document. */
-  readonly epoch?: number
+  readonly epoch?: number | undefined
   /** Counts per product and channel, from 1. */
-  readonly sequence?: number
+  readonly sequence?: number | undefined
   /** RFC 3339, UTC, whole seconds. */
-  readonly issuedAt?: string
+  readonly issuedAt?: string | undefined
   /** RFC 3339, UTC, whole seconds; at most 400 days after `issuedAt`. */
-  readonly expiresAt?: string
+  readonly expiresAt?: string | undefined
   /** SHA-256 of the previous manifest of the channel. */
-  readonly previousSha256?: string
+  readonly previousSha256?: string | undefined
   /** A reader has to hold at least this role document. */
-  readonly rolesVersion?: number
+  readonly rolesVersion?: number | undefined
   /** Field names that a reader has to understand. */
   readonly critical: readonly string[]
   /** Content keys of this release and of those before. */
@@ -139,17 +139,17 @@ export interface ManifestExtension {
   /** Globs of files that players may edit: installed once, never changed or repaired afterwards. */
   readonly keep: readonly string[]
   /** The file a launcher starts, by platform; `all` stands for every platform without an entry of its own. */
-  readonly program?: Readonly<Record<string, string>>
+  readonly program?: Readonly<Record<string, string>> | undefined
   /** What players may leave out. */
   readonly components: readonly Component[]
   /** What a machine needs. */
-  readonly requires?: Requirements
+  readonly requires?: Requirements | undefined
   /** Version whose files this release brings back. */
-  readonly rollbackOf?: string
+  readonly rollbackOf?: string | undefined
   /** Sums. */
-  readonly totals?: ManifestTotals
+  readonly totals?: ManifestTotals | undefined
   /** `did:keri:…` that an install with pinned keys moves to. */
-  readonly trustRoot?: string
+  readonly trustRoot?: string | undefined
 }
 
 /** A release manifest, of schema 1 or 2. */
@@ -260,11 +260,11 @@ export interface Head {
   /** The release on offer. */
   readonly manifest: ManifestPin
   /** What those outside a rollout get. */
-  readonly fallback?: ManifestPin
+  readonly fallback?: ManifestPin | undefined
   /** Staged rollout; needs `fallback`. */
-  readonly rollout?: Rollout
+  readonly rollout?: Rollout | undefined
   /** What launchers may download beforehand. */
-  readonly preload?: PreloadPin
+  readonly preload?: PreloadPin | undefined
   /** Releases that were withdrawn. */
   readonly revoked: readonly { readonly sequence: number; readonly sha256: string }[]
   /** Mirrors. */

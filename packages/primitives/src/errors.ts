@@ -27,8 +27,8 @@ export const exitCodes: Readonly<Record<ErrorKind, number>> = {
 
 /** What an error carries beside its code and message. Never secret. */
 export interface ErrorContext {
-  /** Facts a program may read: offsets, names, counts. */
-  readonly details?: Readonly<Record<string, string | number>> | undefined
+  /** Facts a program may read: offsets, names, counts. What is undefined is left out. */
+  readonly details?: Readonly<Record<string, string | number | undefined>> | undefined
   /** What the reader can do about it. */
   readonly hint?: string | undefined
   /** The error that led to this one. */
@@ -78,7 +78,7 @@ export abstract class KeyturnError<Code extends string = string> extends Error {
     super(message, context.cause === undefined ? {} : { cause: context.cause })
     this.code = code
     this.kind = catalogue[code].kind
-    this.details = context.details ?? {}
+    this.details = definedOnly(context.details ?? {})
     this.hint = context.hint
   }
 
@@ -86,6 +86,13 @@ export abstract class KeyturnError<Code extends string = string> extends Error {
   get [BRAND](): true {
     return true
   }
+}
+
+function definedOnly(
+  details: Readonly<Record<string, string | number | undefined>>,
+): Readonly<Record<string, string | number>> {
+  const known = Object.entries(details).filter((entry): entry is [string, string | number] => entry[1] !== undefined)
+  return Object.fromEntries(known)
 }
 
 /** The codes of this package. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { OneAtATime, formatBytes, isRecord, sha256Hex } from '../src/index.ts'
+import { OneAtATime, PrimitivesError, formatBytes, isRecord, sha256Hex } from '../src/index.ts'
 
 describe('OneAtATime', () => {
   it('OneAtATime.run() starts nothing before what was asked for earlier has ended, failed work included', async () => {
@@ -59,4 +59,9 @@ it('formatBytes() shows three significant digits in decimal units', () => {
   const shown = ['0 B', '734 B', '999 B', '1.00 kB', '12.3 kB', '123 kB', '999 kB', '1.00 MB', '1.23 MB', '5000 TB']
   expect(counts.map(formatBytes)).toEqual(shown)
   expect(formatBytes(3_000_000n)).toBe('3.00 MB')
+})
+
+it('an error leaves details out that are undefined', () => {
+  const error = new PrimitivesError('PRIM_JSON', 'Cannot read this', { details: { offset: 3, name: undefined } })
+  expect(Object.entries(error.details)).toEqual([['offset', 3]])
 })

@@ -63,7 +63,7 @@ export class ProblemError extends KeyturnError {
     more: { hint?: string | undefined; requestId?: string | undefined; errors: readonly string[] },
   ) {
     super({ [code]: { kind, meaning: message, remedy: '' } }, code, message, {
-      details: { status, ...(more.requestId === undefined ? {} : { requestId: more.requestId }) },
+      details: { status, requestId: more.requestId },
       hint: more.hint,
     })
     this.status = status

@@ -56,8 +56,8 @@ export function httpError(
   const { status, cause } = extra
   const host = URL.canParse(url) ? new URL(url).host : 'the server'
   return new LauncherError(code, `Cannot fetch from ${host}: ${problem}`, {
-    details: { url: shownUrl(url), ...(status === undefined ? {} : { status }) },
-    ...(cause === undefined ? {} : { cause }),
+    details: { url: shownUrl(url), status },
+    cause,
   })
 }
 

@@ -82,7 +82,7 @@ export function parseMacProxies(text: string): Proxies {
     http: one('HTTP') ?? socks,
     https: one('HTTPS') ?? socks,
     except: exceptions.length === 0 ? undefined : exceptions.join(','),
-    ...(pac === undefined ? {} : { pac }),
+    pac,
   }
 }
 

@@ -28,7 +28,7 @@ import { possibleFiles, wantedFiles } from './wanted-files.ts'
 export interface TargetRelease {
   readonly ref: ReleaseRef
   readonly manifest: Pick<ReleaseManifest, 'files' | 'components' | 'delete' | 'keep'> & {
-    readonly requires?: Requirements
+    readonly requires?: Requirements | undefined
     readonly contentKeys: readonly ContentKey[]
   }
 }

@@ -126,7 +126,7 @@ async function startChild(session: Session, command: ChildCommand, key: RuntimeK
     const child = spawn(command.file, [...(command.args ?? [])], {
       env: cleanEnvironment(command.env ?? {}),
       stdio: [...stdio],
-      ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
+      cwd: command.cwd,
       shell: false,
     })
     await new Promise<void>((resolve, reject) => {

@@ -16,11 +16,11 @@ import { sortFiles } from '../write-manifest.ts'
 /** One file of a release tree; what is left out has its default. */
 export interface ManifestEntry extends Omit<ManifestFile, 'platform' | 'required' | 'executable'> {
   /** `all` by default. */
-  readonly platform?: Platform
+  readonly platform?: Platform | undefined
   /** True by default. */
-  readonly required?: boolean
+  readonly required?: boolean | undefined
   /** False by default. */
-  readonly executable?: boolean
+  readonly executable?: boolean | undefined
 }
 
 /** What makes a manifest one of schema 2. */
@@ -34,29 +34,29 @@ export interface ReleasePlace {
   /** One more than the last manifest of the channel. */
   readonly sequence: number
   /** Number of the role document in force. */
-  readonly rolesVersion?: number
+  readonly rolesVersion?: number | undefined
   /** SHA-256 of the last manifest of the channel. */
-  readonly previousSha256?: string
+  readonly previousSha256?: string | undefined
   /** How long it may be installed; 365 days by default, at most 400. */
-  readonly validityMs?: number
+  readonly validityMs?: number | undefined
   /** Content keys of the archives. */
-  readonly contentKeys?: readonly ContentKey[]
+  readonly contentKeys?: readonly ContentKey[] | undefined
   /** Field names that readers have to understand. */
-  readonly critical?: readonly string[]
+  readonly critical?: readonly string[] | undefined
   /** Paths to remove. */
-  readonly delete?: readonly string[]
+  readonly delete?: readonly string[] | undefined
   /** Globs of files that players may edit. */
   readonly keep?: readonly string[] | undefined
   /** The file a launcher starts, by platform. */
   readonly program?: Readonly<Record<string, string>> | undefined
   /** What players may leave out. */
-  readonly components?: readonly Component[]
+  readonly components?: readonly Component[] | undefined
   /** What a machine needs. */
-  readonly requires?: Requirements
+  readonly requires?: Requirements | undefined
   /** Version whose files come back. */
-  readonly rollbackOf?: string
+  readonly rollbackOf?: string | undefined
   /** Identity that installs with pinned keys move to. */
-  readonly trustRoot?: string
+  readonly trustRoot?: string | undefined
 }
 
 /** Everything about a release but its files. */
@@ -66,19 +66,19 @@ export interface BuildManifestOptions {
   /** Now, milliseconds since 1970. */
   readonly nowMs: number
   /** `legacy-json-blob` by default. */
-  readonly format?: string
+  readonly format?: string | undefined
   /** Version that this one replaces. */
-  readonly previous?: string
+  readonly previous?: string | undefined
   /** Markdown for players. */
-  readonly notes?: string
+  readonly notes?: string | undefined
   /** Oldest launcher that may apply it. */
-  readonly minLauncherVersion?: string
+  readonly minLauncherVersion?: string | undefined
   /** The launcher. Schema 1 needs one. */
-  readonly launcher?: Omit<LauncherFile, 'platform'> & { readonly platform?: Platform }
+  readonly launcher?: (Omit<LauncherFile, 'platform'> & { readonly platform?: Platform | undefined }) | undefined
   /** Place among the releases; without it the manifest is of schema 1. */
-  readonly release?: ReleasePlace
+  readonly release?: ReleasePlace | undefined
   /** Schema 1 only: allows versions like `2026.04.15-full`; false by default. */
-  readonly allowTag?: boolean
+  readonly allowTag?: boolean | undefined
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
@@ -106,7 +106,7 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
     critical,
     delete: removed,
     keep,
-    ...(program !== undefined && { program }),
+    program,
     components,
     totals: manifestTotals(files),
   }
@@ -125,15 +125,22 @@ export function buildManifest(entries: readonly ManifestEntry[], options: BuildM
   if (release === undefined) checkDatedVersion(version, options.allowTag)
   else checkVersionName(version)
   if (release === undefined && launcher === undefined) throw new TypeError('A manifest of schema 1 needs a launcher')
-  const files = sortFiles(entries.map((entry) => ({ platform: 'all', required: true, executable: false, ...entry })))
+  const files = sortFiles(
+    entries.map(({ platform = 'all', required = true, executable = false, ...rest }) => ({
+      ...rest,
+      platform,
+      required,
+      executable,
+    })),
+  )
   const manifest: ReleaseManifest = {
     format,
     version,
     createdAt: formatTime(nowMs),
-    ...(options.previous !== undefined && { previous: options.previous }),
-    ...(options.notes !== undefined && { notes: options.notes }),
-    ...(options.minLauncherVersion !== undefined && { minLauncherVersion: options.minLauncherVersion }),
-    ...(launcher !== undefined && { launcher: { platform: 'all', ...launcher } }),
+    previous: options.previous,
+    notes: options.notes,
+    minLauncherVersion: options.minLauncherVersion,
+    launcher: launcher && { ...launcher, platform: launcher.platform ?? 'all' },
     files,
     ...(release === undefined
       ? { schema: 1, contentKeys: [], critical: [], delete: [], keep: [], components: [] }

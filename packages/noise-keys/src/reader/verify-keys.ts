@@ -139,7 +139,7 @@ export function assertUsable(verdict: KeyVerdict): void {
   if (isUsable(verdict)) return
   throw new NoiseKeysError(verdict.code ?? 'NK_UNVERIFIABLE', `Key of device "${verdict.device}": ${verdict.reason}`, {
     details: { device: verdict.device, verdict: verdict.verdict },
-    ...(verdict.evidence === undefined ? {} : { cause: verdict.evidence }),
+    cause: verdict.evidence,
   })
 }
 

@@ -243,15 +243,11 @@ async function seal(home: HomeSession, draft: StoredRelease, options: SealOption
     key,
     signal,
   })
-  const { notes, minLauncherVersion, format, launcher, version } = manifest
+  const { version } = manifest
   return await prepareRelease(home, {
     tree,
     channel,
     version,
-    notes,
-    minLauncherVersion,
-    format,
-    launcher: launcher?.path,
     like: manifest,
     sealed: { key: asContentKey(key), sequence: await scheduledSequence(home, draft), replaces: version, cuts },
     nowMs,

@@ -54,7 +54,7 @@ export function refuseSealed(description: HomeDescription, { manifest }: StoredR
     'REL_SCHEDULED',
     `Release ${printable(version)} on channel "${channel}" is sealed${at === undefined ? '' : ` until ${at}`}`,
     {
-      details: { version, ...(at === undefined ? {} : { at }) },
+      details: { version, at },
       hint: `Run "keyturn release schedule ${printable(version)} --now", or --at to change its date`,
     },
   )

@@ -59,7 +59,7 @@ export interface ReleasePlan {
   readonly requires?: Requirements | undefined
   /** Files left out or taken against the rules for junk and secrets. */
   readonly selection?: Selection | undefined
-  /** A release with the same files: what its manifest says of them, and of an install, is said again. */
+  /** A release with the same files: the new manifest repeats what that one says and the plan does not. */
   readonly like?: ReleaseManifest | undefined
   /** The release goes back to the files of this version. */
   readonly rollbackOf?: string | undefined
@@ -93,8 +93,9 @@ export interface SealedPlan {
  * @throws {@link PublisherError} `BUILD_SPECIAL_FILE`, `BUILD_INPUT_CHANGED`, `BUILD_EMPTY`, `BUILD_FOREIGN_ARCHIVE`;
  *   those of the manifest.
  */
-export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Promise<StoredRelease> {
+export async function prepareRelease(home: HomeSession, wanted: ReleasePlan): Promise<StoredRelease> {
   const { description, paths } = home
+  const plan = likeBefore(wanted)
   const tree = resolve(plan.tree)
   const earlier = await newestRelease(home, plan.channel, plan.sealed?.replaces)
   const roles = await rolesInForce(paths, description.identity.prefix)
@@ -115,20 +116,20 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
     allowTag: plan.allowTag === true,
     nowMs: plan.nowMs,
     format: formatFor(files, plan, earlier),
-    ...(earlier === undefined ? {} : { previous: earlier.manifest.version }),
-    ...(plan.notes === undefined ? {} : { notes: plan.notes }),
-    ...(plan.minLauncherVersion === undefined ? {} : { minLauncherVersion: plan.minLauncherVersion }),
-    ...(launcher === undefined ? {} : { launcher }),
+    previous: earlier?.manifest.version,
+    notes: plan.notes,
+    minLauncherVersion: plan.minLauncherVersion,
+    launcher,
     release: {
       product: description.product,
       channel: plan.channel,
       ...installRules(plan),
       ...choices(plan),
-      ...(plan.trustRoot === undefined ? {} : { trustRoot: plan.trustRoot }),
+      trustRoot: plan.trustRoot,
       epoch: roles.document.epoch,
       sequence: plan.sealed?.sequence ?? (earlier?.manifest.sequence ?? 0) + 1,
       rolesVersion: roles.document.version,
-      ...(earlier === undefined ? {} : { previousSha256: earlier.sha256 }),
+      previousSha256: earlier?.sha256,
       validityMs: (plan.days ?? 365) * DAY_MS,
       contentKeys: contentKeysOf(description, plan.sealed?.key),
     },
@@ -138,6 +139,18 @@ export async function prepareRelease(home: HomeSession, plan: ReleasePlan): Prom
   return await keepRelease(home.paths, { bytes: writeManifest(manifest), tree, indexes, replaces })
 }
 
+/** What a plan does not say is as in the release that it is like. */
+function likeBefore(plan: ReleasePlan): ReleasePlan {
+  const { like } = plan
+  return {
+    ...plan,
+    notes: plan.notes ?? like?.notes,
+    minLauncherVersion: plan.minLauncherVersion ?? like?.minLauncherVersion,
+    format: plan.format ?? like?.format,
+    launcher: plan.launcher ?? like?.launcher?.path,
+  }
+}
+
 /** What a manifest says of a file beside its bytes. */
 function sameTraits(files: readonly ManifestEntry[], like: ReleaseManifest | undefined): readonly ManifestEntry[] {
   const before = new Map(like?.files.map((file) => [file.path, file]))
@@ -145,7 +158,7 @@ function sameTraits(files: readonly ManifestEntry[], like: ReleaseManifest | und
     const known = before.get(file.path)
     if (known === undefined) return file
     const { platform, required, executable, group } = known
-    return { ...file, platform, required, executable, ...(group === undefined ? {} : { group }) }
+    return { ...file, platform, required, executable, group }
   })
 }
 
@@ -160,34 +173,25 @@ function plannedTraits(files: readonly ManifestEntry[], layout: Layout | undefin
 }
 
 /** What players may choose, and what their machine needs. */
-function choices({ components, requires, layout }: ReleasePlan): Partial<ReleasePlace> {
+function choices({ components, requires, layout, like }: ReleasePlan): Partial<ReleasePlace> {
   const used = new Set([...(layout?.archives ?? []), ...(layout?.loose ?? [])].map(({ group }) => group))
   return {
-    ...(components === undefined
-      ? {}
-      : {
-          components: components.flatMap(({ name, title, default: chosen }) =>
-            used.has(name) ? [{ name, title, default: chosen }] : [],
-          ),
-        }),
-    ...(requires === undefined ? {} : { requires }),
+    components:
+      components?.flatMap(({ name, title, default: chosen }) =>
+        used.has(name) ? [{ name, title, default: chosen }] : [],
+      ) ?? like?.components,
+    requires: requires ?? like?.requires,
   }
 }
 
 /** What a manifest says of an install. */
 function installRules({ like, keep, program, rollbackOf }: ReleasePlan): Partial<ReleasePlace> {
   return {
-    ...(like === undefined
-      ? {}
-      : {
-          delete: like.delete,
-          critical: like.critical,
-          components: like.components,
-          requires: like.requires,
-        }),
+    delete: like?.delete,
+    critical: like?.critical,
     keep: keep ?? like?.keep ?? [],
     program: program ?? like?.program,
-    ...(rollbackOf === undefined ? {} : { rollbackOf }),
+    rollbackOf,
   }
 }
 

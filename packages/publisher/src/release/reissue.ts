@@ -75,15 +75,10 @@ async function rewrapped(
   const slot = Math.max(1, ...home.description.slots)
   await rotateTree(home, from, tree, { keyId: key.keyId, slot, full: false, signal: host.signal })
   if (await pathExists(join(from, runtimeKeyFile))) await writeRuntimeKeyFile(home, tree, key)
-  const { notes, minLauncherVersion, format, launcher } = manifest
   return await prepareRelease(home, {
     tree,
     channel,
     version,
-    notes,
-    minLauncherVersion,
-    format,
-    launcher: launcher?.path,
     like: manifest,
     rollbackOf: rollback ? manifest.version : undefined,
     nowMs: host.clock(),
@@ -128,25 +123,25 @@ export async function reissueRelease(
     nowMs,
     format,
     allowTag: plan.version !== undefined,
-    ...(last === undefined ? {} : { previous: last.manifest.version }),
-    ...(notes === undefined ? {} : { notes }),
-    ...(minLauncherVersion === undefined ? {} : { minLauncherVersion }),
-    ...(launcher === undefined ? {} : { launcher }),
+    previous: last?.manifest.version,
+    notes,
+    minLauncherVersion,
+    launcher,
     release: {
       product: description.product,
       channel: plan.channel,
       epoch: roles.document.epoch,
       rolesVersion: roles.document.version,
       sequence: (last?.manifest.sequence ?? 0) + 1,
-      ...(last === undefined ? {} : { previousSha256: last.sha256 }),
+      previousSha256: last?.sha256,
       contentKeys: contentKeysOf(description),
       delete: rules.delete,
       keep: rules.keep,
       program: rules.program,
       components: rules.components,
       critical: rules.critical,
-      ...(requires === undefined ? {} : { requires }),
-      ...(plan.rollback ? { rollbackOf: source.manifest.version } : {}),
+      requires,
+      rollbackOf: plan.rollback ? source.manifest.version : undefined,
     },
   })
   return await signRelease(home, await storeRelease(home, manifest, source.tree, await indexesOf(source)))

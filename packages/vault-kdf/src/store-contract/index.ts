@@ -183,7 +183,7 @@ async function scansInOrder(subject: StoreUnderTest): Promise<void> {
   const sorted = records.toSorted(compareRecordIds).map(({ partition, cell, name }) => [partition, cell, name])
   const seen: string[][] = []
   for (let after; ;) {
-    const page = await store.scan({ limit: 7, ...(after === undefined ? {} : { after }) })
+    const page = await store.scan({ limit: 7, after })
     seen.push(...page.map(({ partition, cell, name }) => [partition, cell, name]))
     after = page.at(-1)
     if (page.length < 7) break
