@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '@keyturn/primitives'
 import type { Clock, RandomSource } from '@keyturn/primitives'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createApp } from './app.ts'
 import type { NewToken, TokenView } from '@keyturn/release-client'
 import type { ServerContext, ServerLog } from './context.ts'
@@ -19,10 +19,12 @@ import type { ExchangeParts } from './keys/exchange.ts'
 import { OidcChecker } from './access/oidc.ts'
 import type { OidcSettings } from './access/oidc.ts'
 import { silentLog, describe } from './ops/log.ts'
+import { AutoHalt } from './ops/auto-halt.ts'
 import { HeadRenewal } from './ops/head-renewal.ts'
 import { Metrics } from './ops/metrics.ts'
 import { RateLimits } from './access/rates.ts'
 import type { RateOptions } from './access/rates.ts'
+import { publicCounter, requestLog } from './ops/request-log.ts'
 import { RequestIds } from './http/request-ids.ts'
 import { Upkeep } from './ops/upkeep.ts'
 import type { UpkeepOptions } from './ops/upkeep.ts'
@@ -31,6 +33,7 @@ import { DocumentCache } from './public/documents.ts'
 import { PublicTree } from './public/handler.ts'
 import type { PublicTreeOptions } from './public/handler.ts'
 import { ReleaseChecks } from './releases/release-check.ts'
+import { Funnel } from './events/funnel.ts'
 import { Reports } from './events/reports.ts'
 import type { HeadSigner } from './releases/rollout.ts'
 import { Authenticator } from './access/sessions.ts'
@@ -176,6 +179,8 @@ interface Parts {
   readonly metrics: Metrics
   readonly exchange: ExchangeParts | undefined
   readonly reports: Reports
+  readonly funnel: Funnel
+  readonly autoHalt: AutoHalt
   readonly downloads: Downloads
   readonly checks: ReleaseChecks
   readonly secrets: WebhookSecrets
@@ -234,6 +239,7 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
       throw error
     }
   }
+  const funnel = new Funnel(context)
   const authenticate = (request: FastifyRequest): Promise<Actor> =>
     authenticator.authenticate(request).catch((error: unknown) => {
       if (error instanceof ServerError && error.code === 'SRV_AUTH') rates.countFailure(request)
@@ -251,6 +257,8 @@ async function openParts(options: ReleaseServerOptions): Promise<Parts> {
     authenticator,
     authenticate,
     reports: new Reports(context),
+    funnel,
+    autoHalt: new AutoHalt(context, funnel, options.headSigner),
     checks: new ReleaseChecks(context),
     sender: new WebhookSender(context, secrets),
     upkeep: new Upkeep(context, options.upkeep ?? {}, options.retention ?? {}),
@@ -266,7 +274,7 @@ function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining:
     requestIds,
     rates,
     authenticate,
-    onAnswer: requestLog(parts),
+    onAnswer: requestLog({ metrics, log: context.log }),
     onPublicAnswer: publicCounter(metrics),
     routes: (instance) =>
       registerRoutes(instance, {
@@ -279,6 +287,8 @@ function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining:
         operation: {
           metrics,
           reports: parts.reports,
+          funnel: parts.funnel,
+          addressOf: (request) => rates.address(request.raw),
           downloads: parts.downloads,
           events: parts.events,
           checks: parts.checks,
@@ -291,26 +301,6 @@ function createHttpSide(parts: Parts, options: ReleaseServerOptions, isDraining:
         },
       }),
   })
-}
-
-/** Counts and logs answers of the framework side: the route, never the address, which may hold what is secret. */
-function requestLog({ metrics, context }: Parts): (request: FastifyRequest, reply: FastifyReply) => void {
-  return (request, reply) => {
-    const route = request.routeOptions.url ?? null
-    metrics.count('keyturn_requests_total', `route="${route ?? 'none'}",status="${reply.statusCode}"`)
-    metrics.observe('keyturn_request_seconds', reply.elapsedTime / 1000)
-    context.log.info(
-      {
-        request_id: request.id,
-        actor: request.actor?.name ?? null,
-        method: request.method,
-        route,
-        status: reply.statusCode,
-        duration_ms: Math.round(reply.elapsedTime),
-      },
-      'request',
-    )
-  }
 }
 
 /**
@@ -343,6 +333,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
       sender.start()
       upkeep.start()
       renewal.start()
+      parts.autoHalt.start()
       parts.releaseLog?.start()
       const address = app.server.address() as AddressInfo
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, port: address.port }
@@ -354,29 +345,15 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
 async function closeParts(parts: Parts): Promise<void> {
   const { context, sender, upkeep, renewal, checks, reports, downloads, exchange, releaseLog } = parts
   await Promise.all([sender.close(), upkeep.close(), renewal.close(), checks.close(), releaseLog?.close()])
+  await parts.autoHalt.close()
   await reports.flush()
+  await parts.funnel.flush()
   await downloads.close()
   exchange?.keys.close()
   context.directory.close()
   context.documents.close()
   await context.metadata.close()
   await context.blobs.close()
-}
-
-/** Counts answers of the public tree by method and status, of which there are few. */
-function publicCounter(metrics: Metrics): (method: string, status: number) => void {
-  const counters = new Map<string, Map<number, () => void>>()
-  return (method, status) => {
-    let ofMethod = counters.get(method)
-    if (ofMethod === undefined) counters.set(method, (ofMethod = new Map()))
-    let count = ofMethod.get(status)
-    if (count === undefined)
-      ofMethod.set(
-        status,
-        (count = metrics.counter('keyturn_public_requests_total', `method="${method}",status="${status}"`)),
-      )
-    count()
-  }
 }
 
 /** Lets open requests end; what takes longer than `drainMs` is cut off: uploads continue elsewhere. */

@@ -84,6 +84,7 @@ export function toEngineOptions(
     limit,
     lowSpace,
     linkedFolders,
+    reports,
     telemetryUrlTemplate,
     runtimeKeyCache,
     accessCodes,
@@ -104,6 +105,7 @@ export function toEngineOptions(
     bytesPerSecond: limit,
     lowSpace,
     linkedFolders,
+    reports,
     telemetryUrlTemplate,
     runtimeKeyCache,
   }

@@ -52,6 +52,10 @@ export interface EngineOptions {
   readonly lockWaitMs?: number | undefined
   /** How long a start waits for the server to say what is new; default 10 s. What is installed starts then. */
   readonly promptDeadlineMs?: number | undefined
+  /** How long a client must live to count as played; default 30 s. */
+  readonly playedAfterMs?: number | undefined
+  /** Whether the server is told how far updates get: counts by version, without any id; default false. */
+  readonly reports?: boolean | undefined
   /** Default: none is sent. */
   readonly telemetryUrlTemplate?: string | undefined
   /**
@@ -99,6 +103,7 @@ export interface ResolvedOptions extends EngineOptions {
   readonly launcherVersion: string
   readonly connections: number
   readonly confirmAfterMs: number
+  readonly playedAfterMs: number
   readonly lockPatienceMs: number
   readonly lockWaitMs: number
   readonly promptDeadlineMs: number
@@ -131,6 +136,7 @@ export function resolveOptions(options: EngineOptions): ResolvedOptions {
     launcherVersion: options.launcherVersion ?? launcherVersion,
     connections: options.connections ?? 6,
     confirmAfterMs: options.confirmAfterMs ?? 30_000,
+    playedAfterMs: options.playedAfterMs ?? 30_000,
     lockPatienceMs: options.lockPatienceMs ?? 30_000,
     lockWaitMs: options.lockWaitMs ?? 0,
     promptDeadlineMs: options.promptDeadlineMs ?? 10_000,

@@ -17,6 +17,7 @@ import { RateLimit } from './fetch/rate-limit.ts'
 import { prepareFolders, recover } from './place/recover.ts'
 import type { Recovery } from './place/recover.ts'
 import { Source } from './fetch/source.ts'
+import { StepReports } from './step-reports.ts'
 import { TrustStore } from './trust/trust-store.ts'
 
 /** How long a note about a start waits for another launcher. */
@@ -29,6 +30,7 @@ export class Session {
   readonly source: Source
   readonly limit: RateLimit
   readonly trust: TrustStore
+  readonly reports: StepReports
   meter: ProgressMeter
   state: EngineState = 'idle'
   /** What goes on beside the install while something else holds it. */
@@ -53,6 +55,15 @@ export class Session {
     })
     this.limit = new RateLimit(options.bytesPerSecond, monotonic)
     this.trust = new TrustStore(options.fs, layout, options.trust, options.channel)
+    this.reports = new StepReports({
+      fs: options.fs,
+      fetch: options.fetch,
+      server: options.server,
+      product: options.product,
+      channel: options.channel,
+      file: layout.reported,
+      isOn: options.reports === true,
+    })
     this.#log = options.logFile === false ? undefined : new LogFile(layout.log)
     this.meter = this.#newMeter()
   }

@@ -46,6 +46,8 @@ export interface Settings {
   readonly lowSpace?: boolean | undefined
   /** Folders below the install that may be links on this machine; default: none. */
   readonly linkedFolders?: readonly string[] | undefined
+  /** Whether the server is told how far updates get: counts by version, without any id; default false. */
+  readonly reports?: boolean | undefined
   readonly telemetryUrlTemplate?: string | undefined
   readonly language?: string | undefined
   /** Whether a runtime key that came over Noise is kept, sealed, for offline starts; default true. */
@@ -121,6 +123,7 @@ const checks: Readonly<Record<keyof Settings, Check>> = {
   askAbove: atLeast(0),
   lowSpace: isFlag,
   linkedFolders: (value) => texts(value) && (value as string[]).every((path) => hostSystem.isInside(path)),
+  reports: isFlag,
   telemetryUrlTemplate: (value) => value === '' || (typeof value === 'string' && isUrl(value.replaceAll(/[{}]/g, ''))),
   language: oneOf('en', 'de', 'fr', 'es', 'pt-BR', 'it', 'pl', 'cs', 'tr', 'ru', 'uk', 'ja', 'ko', 'zh-Hans'),
   runtimeKeyCache: isFlag,

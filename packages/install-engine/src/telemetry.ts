@@ -18,6 +18,11 @@ export async function reportUpdate(
   const url = template
     .replaceAll('{format}', encodeURIComponent(format))
     .replaceAll('{version}', encodeURIComponent(version))
+  return await postQuietly(fetch, url, { format, version, timestamp: new Date(at).toISOString() })
+}
+
+/** One POST of JSON: five seconds, never repeated; tells whether it arrived. */
+export async function postQuietly(fetch: Fetch, url: string, body: object): Promise<boolean> {
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(), timeoutMs)
   timer.unref()
@@ -27,7 +32,7 @@ export async function reportUpdate(
       redirect: 'manual',
       signal: abort.signal,
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ format, version, timestamp: new Date(at).toISOString() }),
+      body: JSON.stringify(body),
     })
     let bytes = 0
     for await (const part of response.body ?? []) {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AcceptedRelease, ReleaseDecision } from '@keyturn/manifest'
+import { KeyturnError } from '@keyturn/primitives'
 import type { OneAtATime } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { askServer } from './ask-server.ts'
@@ -16,6 +17,7 @@ import { addStaged } from './disk/preload-record.ts'
 import { notTooSlowly } from './prompt-rate.ts'
 import type { Session } from './session.ts'
 import { reportUpdate } from './telemetry.ts'
+import { Attempt } from './update-attempt.ts'
 import type { UpdateOptions } from './update-options.ts'
 import { verifyUnfinished } from './trust/installed-release.ts'
 
@@ -25,31 +27,9 @@ export interface FlowOptions extends UpdateOptions {
   readonly isPrompt?: boolean | undefined
 }
 
+const NO_FAILURES = new Set(['LA_LOCKED', 'LA_NOT_NOW', 'LA_PAUSED'])
 /** How often a client that runs is looked for. */
 const CLIENT_POLL_MS = 1_000
-
-/** One go at an update, until it ends or gives way. */
-class Attempt {
-  readonly #giveWay = new AbortController()
-  /** Where it is: the first and the last part hold the install, the middle only the staging folder. */
-  phase: 'begin' | 'beside' | 'end' = 'begin'
-  readonly signal: AbortSignal
-  readonly ended: Promise<void>
-  end: () => void = () => undefined
-
-  constructor(signals: readonly AbortSignal[]) {
-    this.signal = AbortSignal.any([...signals, this.#giveWay.signal])
-    this.ended = new Promise((resolve) => (this.end = resolve))
-  }
-
-  giveWay(): void {
-    this.#giveWay.abort(new LauncherError('LA_LOCKED', 'The update gives way to a start'))
-  }
-
-  get gaveWay(): boolean {
-    return this.#giveWay.signal.aborted
-  }
-}
 
 /** What the first part of an update came to: an end, or something to download. */
 type Begun =
@@ -127,6 +107,7 @@ export class UpdateFlow {
           return await this.#once(attempt, options, isAgain)
         } catch (error) {
           const isStopped = signals.some(({ aborted }) => aborted)
+          if (!attempt.gaveWay && !isStopped) this.#reportFailure(attempt, error)
           // What one start waited for is given up for the other one.
           if (!attempt.gaveWay || isStopped || options.isPrompt === true) throw error
         } finally {
@@ -150,6 +131,7 @@ export class UpdateFlow {
     attempt.phase = 'beside'
     this.#attempt = attempt
     await this.#download(attempt, begun, options)
+    if (attempt.release !== undefined) session.reports.report(attempt.release, 'downloaded')
     if (options.downloadOnly === true) return stagedResult(begun, this.#session)
     for (;;) {
       const waited = options.whenRunning === 'wait' && (await this.#untilClosed(attempt))
@@ -194,19 +176,23 @@ export class UpdateFlow {
       })
       return { result: nothingToDo(session, state, 'stay') }
     }
+    if (options.dryRun !== true && state.installed?.manifestSha256 !== decision.manifestSha256)
+      attempt.release = { version: decision.manifest.version, manifestSha256: decision.manifestSha256 }
     return await this.#prepare(attempt, options, decision, state)
   }
 
   /** Compares; what needs no download, or cannot be played meanwhile anyway, is brought to its end at once. */
   async #prepare(
-    { signal }: Attempt,
+    attempt: Attempt,
     options: FlowOptions,
     decision: AcceptedRelease,
     state: InstallState,
   ): Promise<Begun> {
+    const { signal } = attempt
     const release = { ref: refOf(this.#session, decision), manifest: decision.manifest }
     const isPlayable = state.installed !== undefined && state.partial === undefined
     if (options.dryRun === true || (!isPlayable && options.downloadOnly !== true)) {
+      this.#reportStart(attempt)
       const result = await this.#bring(release, state, options, signal)
       return { result: this.#resultOf(result, decision, state, options.dryRun) }
     }
@@ -224,6 +210,7 @@ export class UpdateFlow {
         details: { version: release.ref.version, bytes: prepared.summary.downloadBytes },
         hint: 'Ask for the update, or change when updates are downloaded',
       })
+    this.#reportStart(attempt)
     if (prepared.plan.writes.length > 0 && !prepared.isLow) return { run, prepared, release, decision, state }
     if (options.downloadOnly === true) return { result: nothingToDo(this.#session, state, 'up-to-date') }
     return { result: this.#resultOf(await run.finish(prepared), decision, state) }
@@ -312,7 +299,20 @@ export class UpdateFlow {
       }
     const isNew = state.installed?.manifestSha256 !== decision.manifestSha256
     if (isNew) this.#report(decision)
+    const { version } = decision.manifest
+    for (const step of isNew ? (['downloaded', 'swapped'] as const) : [])
+      this.#session.reports.report({ version, manifestSha256: decision.manifestSha256 }, step)
     return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)
+  }
+
+  #reportStart({ release }: Attempt): void {
+    if (release !== undefined) this.#session.reports.report(release, 'started')
+  }
+
+  /** What the player or the game decided is no failure of the release. */
+  #reportFailure({ release }: Attempt, error: unknown): void {
+    if (release === undefined || !(error instanceof KeyturnError) || NO_FAILURES.has(error.code)) return
+    this.#session.reports.report(release, 'failed', error.code)
   }
 
   #report(decision: AcceptedRelease): void {

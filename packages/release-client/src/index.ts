@@ -3,6 +3,7 @@ export { ProblemError } from './problem-error.ts'
 export { ServerError, serverErrors } from './errors.ts'
 export { API_LIMITS } from './limits.ts'
 export { scopes } from './api.ts'
+export { funnelFailures, funnelSteps } from './health-views.ts'
 export type { ServerErrorCode } from './errors.ts'
 export type { RenewedSignatures } from './client.ts'
 export type { ReleaseServerClientOptions } from './http.ts'
@@ -40,4 +41,5 @@ export type {
   TokenView,
   WantedHead,
 } from './api.ts'
+export type { AutoHaltView, FunnelCounts, FunnelStep, FunnelView, HealthView } from './health-views.ts'
 export type { KillView, ReleaseLogView } from './log-views.ts'

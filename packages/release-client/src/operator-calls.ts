@@ -1,15 +1,49 @@
 import type { AuditEntry, GarbageReport, NewToken, Page, SessionView, TokenView } from './api.ts'
+import type { AutoHaltView, HealthView } from './health-views.ts'
 import { queryText } from './http.ts'
 import type { HttpCaller } from './http.ts'
 import { KeyCalls } from './key-calls.ts'
 
-/** The calls of someone who runs the server: tokens, sessions, audit log, garbage. */
+const segment = encodeURIComponent
+
+const channelPath = (slug: string, channel: string): string =>
+  `/v1/products/${segment(slug)}/channels/${segment(channel)}`
+
+/** The calls of someone who runs the server: health of releases, tokens, sessions, audit log, garbage. */
 export class OperatorCalls extends KeyCalls {
   readonly #http: HttpCaller
 
   protected constructor(http: HttpCaller) {
     super(http)
     this.#http = http
+  }
+
+  /** How far updates to the release on offer get, beside the release before it. */
+  health(slug: string, channel: string): Promise<HealthView> {
+    return this.#http.json({
+      method: 'GET',
+      path: `${channelPath(slug, channel)}/health`,
+      what: `read the health of channel "${channel}"`,
+    })
+  }
+
+  /** Has the release on offer halt by itself when fewer of its reported starts live than `percent`. */
+  setAutoHalt(slug: string, channel: string, rule: { percent: number; sample?: number }): Promise<AutoHaltView> {
+    return this.#http.json({
+      method: 'PUT',
+      path: `${channelPath(slug, channel)}/auto-halt`,
+      what: `set the auto-halt of channel "${channel}"`,
+      json: rule,
+    })
+  }
+
+  /** Ends that rule. */
+  async removeAutoHalt(slug: string, channel: string): Promise<void> {
+    await this.#http.send({
+      method: 'DELETE',
+      path: `${channelPath(slug, channel)}/auto-halt`,
+      what: `end the auto-halt of channel "${channel}"`,
+    })
   }
 
   /** Creates a token; the secret is shown this once. */

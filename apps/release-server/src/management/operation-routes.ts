@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { isRecord } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
@@ -13,6 +14,7 @@ import type { HeadRenewal } from '../ops/head-renewal.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { ReleaseChecks } from '../releases/release-check.ts'
 import type { Downloads } from '../events/downloads.ts'
+import type { Funnel } from '../events/funnel.ts'
 import type { Reports } from '../events/reports.ts'
 import { requestHead } from '../releases/rollout.ts'
 import type { HeadSigner } from '../releases/rollout.ts'
@@ -23,6 +25,9 @@ import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/rout
 export interface OperationParts {
   readonly metrics: Metrics
   readonly reports: Reports
+  readonly funnel: Funnel
+  /** The address that a request counts for. */
+  readonly addressOf: (request: FastifyRequest) => string
   readonly downloads: Downloads
   readonly events: EventStreams
   readonly checks: ReleaseChecks
@@ -79,7 +84,10 @@ function reportRoutes(app: FastifyInstance, parts: OperationParts): void {
       },
     },
     async (request, reply) => {
-      await parts.reports.add(request.body)
+      const { body } = request
+      // A step of an update, or what launchers of before send after one.
+      if (isRecord(body) && body['step'] !== undefined) await parts.funnel.add(body, parts.addressOf(request))
+      else await parts.reports.add(body)
       return sendJson(reply, 202, {})
     },
   )

@@ -10,6 +10,7 @@ import { Witness } from '../keys/witness.ts'
 import type { Authenticator } from '../access/sessions.ts'
 import { blobRoutes } from './blob-routes.ts'
 import { channelRoutes } from './channel-routes.ts'
+import { healthViewRoutes } from './health-routes.ts'
 import { openApiRoutes } from './openapi.ts'
 import { operationRoutes } from './operation-routes.ts'
 import type { OperationParts } from './operation-routes.ts'
@@ -51,6 +52,7 @@ export function registerRoutes(
   channelRoutes(app, context)
   tokenRoutes(app, context)
   operationRoutes(app, context, operation)
+  healthViewRoutes(app, context, operation.funnel)
   overviewRoutes(app, context)
   webhookRoutes(app, context, secrets)
   keyFileRoutes(app, context)

@@ -9,6 +9,7 @@ import { sweepAnswers } from '../http/idempotency.ts'
 import { sweepSessions } from '../access/sessions.ts'
 import { sweepPackets } from '../keys/packet-limit.ts'
 import { sweepDownloads } from '../events/downloads.ts'
+import { sweepFunnel } from '../events/funnel.ts'
 import { sweepReports } from '../events/reports.ts'
 import { sweepUploads } from '../uploads/uploads.ts'
 import { OneAtATime } from '@keyturn/primitives'
@@ -51,6 +52,7 @@ export class Upkeep {
     await sweepSessions(this.#context)
     await sweepChecks(this.#context)
     await sweepReports(this.#context)
+    await sweepFunnel(this.#context)
     await sweepDownloads(this.#context)
     await sweepPackets(this.#context)
   }

@@ -17,6 +17,7 @@ export interface Layout {
   readonly hashCache: string
   readonly settings: string
   readonly installId: string
+  readonly reported: string
   /** Exists while downloads are paused. */
   readonly paused: string
   readonly staging: string
@@ -61,6 +62,7 @@ export function layoutOf(root: string): Layout {
     hashCache: join(updates, 'hashcache.bin'),
     settings: join(updates, 'settings.json'),
     installId: join(updates, 'install_id'),
+    reported: join(updates, 'reported.json'),
     paused: join(updates, 'paused'),
     staging: join(updates, 'staging'),
     backup: join(updates, 'backup'),

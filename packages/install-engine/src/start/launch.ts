@@ -17,6 +17,7 @@ import { commandFor } from './program.ts'
 import { loadRuntimeKey } from './runtime-key.ts'
 import { SealedKeyCache } from './sealed-key-cache.ts'
 import type { Session } from '../session.ts'
+import type { ReportedRelease } from '../step-reports.ts'
 import { readState, writeState } from '../disk/state-file.ts'
 import type { InstallState } from '../disk/state-file.ts'
 import { bringTo } from '../place/update-run.ts'
@@ -183,6 +184,7 @@ export async function startClient(
     provider: runtimeKeys ?? (await keyServer(session, installed, options.asksNobody)),
     signal: options.signal,
   })
+  const isFirst = !state.confirmed
   let child: ChildProcess
   try {
     options.signal?.throwIfAborted()
@@ -190,6 +192,8 @@ export async function startClient(
     session.enter('launch')
     child = await startChild(session, command, key)
   } catch (error) {
+    if (isFirst && options.signal?.aborted !== true && error instanceof KeyturnError)
+      session.reports.report(reported(installed), 'start-failed', error.code)
     throw withoutWine(error, command) ?? error
   } finally {
     key?.dispose()
@@ -198,7 +202,33 @@ export async function startClient(
   await rememberClient(fs, session.layout, pid)
   session.emit({ type: 'child', event: 'started', pid })
   session.enter('confirm')
-  return { child, pid, ...watch(session, child, pid, installed) }
+  const watched = watch(session, child, pid, installed)
+  if (isFirst) reportStart(session, installed, watched)
+  return { child, pid, ...watched }
+}
+
+const reported = ({ ref, manifestSha256 }: InstalledRelease): ReportedRelease => ({
+  version: ref.version,
+  manifestSha256,
+})
+
+/** Reports what becomes of the first starts of a release: it lives, it is played, or it does not live. */
+function reportStart(
+  session: Session,
+  installed: InstalledRelease,
+  { exited, confirmed }: Pick<StartedClient, 'exited' | 'confirmed'>,
+): void {
+  const release = reported(installed)
+  const timer = setTimeout(() => session.reports.report(release, 'played'), session.options.playedAfterMs)
+  timer.unref()
+  void exited.finally(() => clearTimeout(timer)).catch(() => undefined)
+  void confirmed
+    .then((isGood) =>
+      isGood
+        ? session.reports.report(release, 'confirmed')
+        : session.reports.report(release, 'start-failed', 'LA_RELEASE_FAILED'),
+    )
+    .catch(() => undefined)
 }
 
 /** The start of a Windows client that failed for want of wine says so. */
