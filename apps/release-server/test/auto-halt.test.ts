@@ -64,7 +64,7 @@ async function rolledOut(options: { signer?: boolean } = {}) {
   return { ...running, client, publisher, first, second, starts, look, channel, actions, headSigner }
 }
 
-it('a rollout halts itself below the rate, not before the sample, and a resume counts anew', async () => {
+it('a rollout halts itself below the rate, not before the sample, and a resume counts from zero', async () => {
   const { client, starts, look, channel, actions } = await rolledOut()
   expect(await client.setAutoHalt('metin2', 'stable', { percent: 90, sample: 20 })).toMatchObject({ percent: 90 })
   await starts(10, 9)
@@ -147,9 +147,7 @@ it('the rule survives a restart, and several replicas halt once', async () => {
   await starts(5, 5)
   await client.health('metin2', 'stable')
   const other = await startServer({ dataDir, headSigner })
-  const replicas = [server, other.server].map(
-    ({ context }) => new AutoHalt(context, new Funnel(context), headSigner),
-  )
+  const replicas = [server, other.server].map(({ context }) => new AutoHalt(context, new Funnel(context), headSigner))
   await Promise.all(replicas.map((replica) => replica.look()))
   expect(await actions()).toEqual(['channel.halt', 'channel.publish'])
   expect((await channel())?.rollout?.paused).toBe(true)

@@ -78,7 +78,7 @@ it('steps of a release are counted beside those of the release before it, withou
 
 it.each([
   ['a step that is none', { step: 'won' }],
-  ['a step that is no text', { step: 7 }],
+  ['a step that is a number', { step: 7 }],
   ['a version with a slash', { step: 'started', version: '../x' }],
   ['a code in small letters', { step: 'failed', code: 'oh no' }],
   ['a code that is too long', { step: 'failed', code: 'A'.repeat(65) }],

@@ -54,7 +54,7 @@ export interface EngineOptions {
   readonly promptDeadlineMs?: number | undefined
   /** How long a client must live to count as played; default 30 s. */
   readonly playedAfterMs?: number | undefined
-  /** Whether the server is told how far updates get: counts by version, without any id; default false. */
+  /** Whether the server hears how far updates get: counts by version, without any id; default false. */
   readonly reports?: boolean | undefined
   /** Default: none is sent. */
   readonly telemetryUrlTemplate?: string | undefined

@@ -46,7 +46,7 @@ export interface Settings {
   readonly lowSpace?: boolean | undefined
   /** Folders below the install that may be links on this machine; default: none. */
   readonly linkedFolders?: readonly string[] | undefined
-  /** Whether the server is told how far updates get: counts by version, without any id; default false. */
+  /** Whether the server hears how far updates get: counts by version, without any id; default false. */
   readonly reports?: boolean | undefined
   readonly telemetryUrlTemplate?: string | undefined
   readonly language?: string | undefined

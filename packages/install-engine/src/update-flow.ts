@@ -309,7 +309,7 @@ export class UpdateFlow {
     if (release !== undefined) this.#session.reports.report(release, 'started')
   }
 
-  /** What the player or the game decided is no failure of the release. */
+  /** What the player or the game decided does not count as a failure. */
   #reportFailure({ release }: Attempt, error: unknown): void {
     if (release === undefined || !(error instanceof KeyturnError) || NO_FAILURES.has(error.code)) return
     this.#session.reports.report(release, 'failed', error.code)

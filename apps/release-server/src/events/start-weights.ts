@@ -7,7 +7,7 @@ export type StartOutcome = 'lived' | 'died'
 
 /**
  * Whether a reported start weighs in the confirm rate. Anybody may report, so an address weighs once a day for a
- * release and an outcome: whoever wants to move the rate needs many addresses. Remembered in memory, for this day.
+ * release and an outcome: moving the rate takes many addresses. Remembered in memory, for this day.
  */
 export class StartWeights {
   readonly #clock: () => number
