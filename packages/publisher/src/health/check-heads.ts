@@ -11,7 +11,7 @@ const HEAD_DOCUMENT = 'head-document'
 const MAX_HEALTH_BYTES = 1024 * 1024
 
 /** Whether a head signer is connected to a server; undefined when the server does not say. */
-async function hasHeadSigner(client: ReleaseServerClient): Promise<boolean | undefined> {
+export async function hasHeadSigner(client: ReleaseServerClient): Promise<boolean | undefined> {
   const bytes = await client.fetchPublic('/readyz', { maxBytes: MAX_HEALTH_BYTES })
   if (bytes === undefined) return undefined
   const report = parseStrictJson(bytes, { maxBytes: MAX_HEALTH_BYTES })

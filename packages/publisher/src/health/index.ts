@@ -1,4 +1,4 @@
-export { withServerHeads } from './check-heads.ts'
+export { hasHeadSigner, withServerHeads } from './check-heads.ts'
 export { writeCalendar } from './calendar.ts'
 export { collectStatus } from './collect-status.ts'
 export { diagnose } from './diagnose.ts'
