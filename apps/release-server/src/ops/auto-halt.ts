@@ -213,7 +213,8 @@ export class AutoHalt {
     const halted = { at, confirm_rate, confirm_sample, done: false, tried_ms: this.#context.clock() }
     // The replica that writes this first asks for the halt.
     if (!(await this.#changed(place, rule, { ...rule, halted }))) return
-    const reason = `${confirm_rate} % of ${confirm_sample} reported starts lived, the rollout halts below ${rule.percent} %`
+    const found = `${confirm_rate} % of ${confirm_sample} reported starts lived`
+    const reason = `${found}, the rollout halts below ${rule.percent} %`
     await requestHead(this.#context, this.#signer, { ...place, action: 'halt', percent: null, reason }, CALLER)
     this.#context.log.warn({ ...place, version: rule.version, reason }, 'a rollout halted itself')
     await this.#done(place, { ...rule, halted }, halted)
