@@ -168,4 +168,6 @@ export interface Engine {
   resume(): Promise<void>
   /** Bytes a second from now on, `undefined` for no limit. */
   setLimit(bytesPerSecond: number | undefined): void
+  /** Turns reports on or off at once; as `reports` of the options does. */
+  setReports(isOn: boolean): void
 }

@@ -324,6 +324,10 @@ class InstallEngine implements Engine {
     session.emit({ type: 'paused', paused })
   }
 
+  setReports(isOn: boolean): void {
+    void this.#session.then((session) => session.reports.set(isOn))
+  }
+
   setLimit(bytesPerSecond: number | undefined): void {
     void this.#session.then((session) => session.limit.set(bytesPerSecond))
   }

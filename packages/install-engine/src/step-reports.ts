@@ -46,15 +46,22 @@ export function reportAddress(server: string): string {
 export class StepReports {
   readonly #options: StepReportsOptions
   readonly #queue = new OneAtATime()
+  #isOn: boolean
   #known: { readonly manifestSha256: string; readonly steps: readonly string[] } | undefined
 
   constructor(options: StepReportsOptions) {
     this.#options = options
+    this.#isOn = options.isOn
+  }
+
+  /** Turns reports on or off. */
+  set(isOn: boolean): void {
+    this.#isOn = isOn
   }
 
   /** Reports a step, unless this install did so before. */
   report(release: ReportedRelease, step: ReportedStep, code?: string): void {
-    if (!this.#options.isOn) return
+    if (!this.#isOn) return
     void this.#queue.run(() => this.#once(release, step, code)).catch(() => undefined)
   }
 

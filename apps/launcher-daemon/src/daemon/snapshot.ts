@@ -52,6 +52,7 @@ export const OPEN_SETTINGS = [
   'pauseWhilePlaying',
   'downloadHours',
   'askAbove',
+  'reports',
 ] as const satisfies readonly (keyof Settings)[]
 
 /** How an activity is begun. */

@@ -375,6 +375,7 @@ export class Supervisor {
     }
     if (this.#setup === undefined) await keepSettings(this.#folder, this.#settings, this.#extra.fs)
     if (isNewEngine) this.#made = undefined
+    if (settings.reports !== undefined) this.#made?.setReports(settings.reports)
     this.applyPolicy()
     this.#tell({ type: 'changed' })
     if (choiceChanged && this.#setup === undefined) await this.begin('update', { isAsked: true })

@@ -41,6 +41,7 @@ const SHOWN_SETTINGS: ReadonlySet<string> = new Set([
   'pauseWhilePlaying',
   'downloadHours',
   'askAbove',
+  'reports',
   'groups',
   'components',
   'lowSpace',

@@ -73,6 +73,7 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
         <input id="night-only" type="checkbox">
         <span class="hours"><input id="night-from" type="time" aria-labelledby="night-label"> –
           <input id="night-to" type="time" aria-labelledby="night-label"></span>
+        <label for="reports" id="reports-label" data-word="reports"></label><input id="reports" type="checkbox">
         <label for="language" data-word="language"></label>
         <select id="language"></select>
         <span></span><button id="save" type="button" data-word="save"></button>

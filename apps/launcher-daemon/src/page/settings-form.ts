@@ -13,6 +13,7 @@ const FIELDS = [
   'night-from',
   'night-to',
   'pause-playing',
+  'reports',
   'language',
 ] as const
 let isTouched = false
@@ -28,7 +29,7 @@ function inUnits(value: number | undefined, unit: number): string {
 /** Shows the settings, unless the player is just changing them. */
 export function fillSettings({ settings }: PageStatus): void {
   if (isTouched) return
-  const { channel, limit, backgroundLimit, askAbove, downloadHours, pauseWhilePlaying } = settings
+  const { channel, limit, backgroundLimit, askAbove, downloadHours, pauseWhilePlaying, reports } = settings
   field('channel').value = channel
   field('limit').value = inUnits(limit, 1000)
   field('background-limit').value = inUnits(backgroundLimit, 1000)
@@ -39,6 +40,9 @@ export function fillSettings({ settings }: PageStatus): void {
   field('night-from').value = from
   field('night-to').value = to
   field('pause-playing').checked = pauseWhilePlaying === true
+  // Only where the studio asked for them is there something to decide.
+  for (const id of ['reports', 'reports-label']) element(id).hidden = reports === undefined
+  field('reports').checked = reports === true
   field('language').value = page.language
 }
 
@@ -68,6 +72,7 @@ async function save(): Promise<void> {
     askAbove,
     downloadHours: field('night-only').checked ? `${from}-${to}` : null,
     pauseWhilePlaying: field('pause-playing').checked ? true : null,
+    ...(field('reports').hidden ? {} : { reports: field('reports').checked }),
     language: field('language').value,
   })
   const isAccepted = isSaved && (await saveAccessCode())

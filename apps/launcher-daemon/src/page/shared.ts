@@ -57,6 +57,7 @@ export interface PageStatus {
     language?: Language
     backgroundLimit?: number
     pauseWhilePlaying?: boolean
+    reports?: boolean
     downloadHours?: string
     askAbove?: number
   }

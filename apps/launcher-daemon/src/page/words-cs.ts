@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Limit při hraní (kB/s)',
   askAbove: 'Zeptat se při stahování nad (MB)',
   pausePlaying: 'Při hraní nestahovat',
+  reports: 'Posílat počty aktualizací, bez identifikace',
   nightOnly: 'Stahovat jen od – do',
   report: 'Uložit zprávu pro podporu',
   reportHint: 'Soubor neobsahuje hesla. Před odesláním si ho přečti.',

@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Limit beim Spielen (kB/s)',
   askAbove: 'Nachfragen bei Downloads über (MB)',
   pausePlaying: 'Keine Downloads beim Spielen',
+  reports: 'Zahlen zu Updates senden, ohne jede Kennung',
   nightOnly: 'Updates nur laden von – bis',
   report: 'Bericht für den Support speichern',
   reportHint: 'Die Datei enthält keine Passwörter. Lies sie, bevor du sie verschickst.',

@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Límite al jugar (kB/s)',
   askAbove: 'Preguntar a partir de (MB)',
   pausePlaying: 'Sin descargas al jugar',
+  reports: 'Enviar recuentos de actualizaciones, sin identificador',
   nightOnly: 'Descargar solo de – a',
   report: 'Guardar un informe para soporte',
   reportHint: 'El archivo no contiene contraseñas. Léelo antes de enviarlo.',

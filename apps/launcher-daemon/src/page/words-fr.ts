@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Limite en jeu (ko/s)',
   askAbove: 'Demander au-delà de (Mo)',
   pausePlaying: 'Aucun téléchargement en jeu',
+  reports: 'Envoyer des comptes de mises à jour, sans identifiant',
   nightOnly: 'Télécharger seulement de – à',
   report: 'Enregistrer un rapport pour l’assistance',
   reportHint: 'Le fichier ne contient aucun mot de passe. Lisez-le avant de l’envoyer.',

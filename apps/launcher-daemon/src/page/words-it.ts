@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Limite mentre giochi (kB/s)',
   askAbove: 'Chiedi oltre (MB)',
   pausePlaying: 'Niente download mentre giochi',
+  reports: 'Invia conteggi degli aggiornamenti, senza identificativi',
   nightOnly: 'Scarica solo dalle – alle',
   report: 'Salva un rapporto per l’assistenza',
   reportHint: 'Il file non contiene password. Leggilo prima di inviarlo.',

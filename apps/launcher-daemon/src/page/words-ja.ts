@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'プレイ中の速度制限 (kB/s)',
   askAbove: '確認するサイズ (MB)',
   pausePlaying: 'プレイ中はダウンロードしない',
+  reports: '更新の件数を送信する（識別情報なし）',
   nightOnly: 'ダウンロードする時間帯',
   report: 'サポート用レポートを保存',
   reportHint: 'パスワードは含まれません。送る前に内容を確認してください。',

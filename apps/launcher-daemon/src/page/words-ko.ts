@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: '플레이 중 속도 제한 (kB/s)',
   askAbove: '다운로드 전 확인 크기 (MB)',
   pausePlaying: '플레이 중 다운로드 안 함',
+  reports: '업데이트 횟수 보내기 (식별 정보 없음)',
   nightOnly: '업데이트를 받을 시간',
   report: '지원용 보고서 저장',
   reportHint: '비밀번호는 들어 있지 않습니다. 보내기 전에 읽어 보세요.',

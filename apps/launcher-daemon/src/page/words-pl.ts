@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Limit podczas gry (kB/s)',
   askAbove: 'Pytaj, gdy pobieranie przekracza (MB)',
   pausePlaying: 'Bez pobierania podczas gry',
+  reports: 'Wysyłaj liczby aktualizacji, bez identyfikatora',
   nightOnly: 'Pobieraj tylko od – do',
   report: 'Zapisz raport dla pomocy technicznej',
   reportHint: 'Plik nie zawiera haseł. Przeczytaj go przed wysłaniem.',

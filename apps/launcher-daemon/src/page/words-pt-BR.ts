@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Limite ao jogar (kB/s)',
   askAbove: 'Perguntar acima de (MB)',
   pausePlaying: 'Sem downloads ao jogar',
+  reports: 'Enviar contagens de atualizações, sem identificação',
   nightOnly: 'Baixar só das – às',
   report: 'Salvar um relatório para o suporte',
   reportHint: 'O arquivo não contém senhas. Leia antes de enviar.',

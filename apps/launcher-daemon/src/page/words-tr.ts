@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: 'Oynarken sınır (kB/sn)',
   askAbove: 'Şundan büyükse sor (MB)',
   pausePlaying: 'Oynarken indirme yapma',
+  reports: 'Güncelleme sayılarını gönder, kimlik bilgisi olmadan',
   nightOnly: 'Yalnızca şu saatlerde indir',
   report: 'Destek için rapor kaydet',
   reportHint: 'Dosyada parola yoktur. Göndermeden önce okuyun.',

@@ -25,6 +25,7 @@ export const words: Words = {
   backgroundLimit: '游戏时限速 (kB/s)',
   askAbove: '超过此大小时询问 (MB)',
   pausePlaying: '游戏时不下载',
+  reports: '发送更新计数（不含任何标识）',
   nightOnly: '仅在此时段下载更新',
   report: '保存支持报告',
   reportHint: '文件中没有密码。发送前请先看一看。',

@@ -44,6 +44,7 @@ export const english = {
   backgroundLimit: 'Limit while you play (kB/s)',
   askAbove: 'Ask before downloads over (MB)',
   pausePlaying: 'No downloads while you play',
+  reports: 'Send counts of updates, without any id',
   nightOnly: 'Download updates only from – to',
   report: 'Save a report for support',
   reportHint: 'The file holds no passwords. Read it before you send it.',

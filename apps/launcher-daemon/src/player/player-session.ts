@@ -140,7 +140,10 @@ export class PlayerSession {
 /** What the player chose on the page stays; what the studio put into the executable goes before it. */
 export async function settingsFrom(folder: string, config: PlayerConfig): Promise<ReturnType<typeof settingsOf>> {
   const kept = await storedSettings(folder).catch(() => ({}) as Settings) // damaged: as if nothing had been chosen
-  return { ...kept, ...settingsOf(config), channel: kept.channel ?? config.channel }
+  const own = settingsOf(config)
+  // The studio turns reports on; the player may say no.
+  const reports = own.reports === true ? kept.reports !== false : undefined
+  return { ...kept, ...own, channel: kept.channel ?? config.channel, reports }
 }
 
 /** Server and pin come from the executable only. */
@@ -150,6 +153,7 @@ export function settingsOf({
   channel,
   product,
   target,
+  telemetry,
 }: PlayerConfig): Settings & { readonly server: string; readonly trust: string } {
-  return { server, trust, channel, target, product }
+  return { server, trust, channel, target, product, reports: telemetry ? true : undefined }
 }

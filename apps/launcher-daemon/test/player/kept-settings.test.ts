@@ -35,6 +35,17 @@ describe('what a player chose', () => {
     expect(await storedSettings(folder)).toMatchObject(chosen)
   })
 
+  it('is whether counts are sent, and only where the studio turned that on', async () => {
+    const folder = await temporaryFolder()
+    const reporting = { ...config, telemetry: true }
+    expect((await settingsFrom(folder, config)).reports).toBeUndefined()
+    expect((await settingsFrom(folder, reporting)).reports).toBe(true)
+    await keepSettings(folder, { reports: false })
+    expect((await settingsFrom(folder, reporting)).reports).toBe(false)
+    await keepSettings(folder, { reports: true })
+    expect((await settingsFrom(folder, config)).reports).toBeUndefined()
+  })
+
   it('is nothing where it cannot be read', async () => {
     const folder = await temporaryFolder()
     await mkdir(join(folder, '.updates'))

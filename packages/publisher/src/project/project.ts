@@ -45,6 +45,8 @@ export interface ProjectLauncher {
   readonly accent: string | undefined
   readonly languages: readonly string[] | undefined
   readonly publisher: string | undefined
+  /** Whether launchers report counts of updates, unless the player says no. */
+  readonly telemetry: boolean | undefined
 }
 
 const MAX_RULES = 1000
@@ -75,7 +77,7 @@ const ARCHIVE_MEMBERS = ['path', 'include', 'root']
 const COMPONENT_MEMBERS = ['title', 'include', 'default']
 const REQUIRES_MEMBERS = ['freeBytes', 'os', 'arch']
 const COMPONENT_NAME = /^[a-z0-9-]{1,64}$/
-const LAUNCHER_MEMBERS = ['icon', 'logo', 'background', 'accent', 'languages', 'publisher']
+const LAUNCHER_MEMBERS = ['icon', 'logo', 'background', 'accent', 'languages', 'publisher', 'telemetry']
 
 /** Edits from one word to another; small words only. */
 function distance(a: string, b: string): number {
@@ -319,6 +321,7 @@ export async function readProject(path: string): Promise<Project> {
       accent: launcher.text('accent', /^#[0-9a-fA-F]{6}$/),
       languages: launcher.list('languages'),
       publisher: launcher.text('publisher'),
+      telemetry: launcher.flag('telemetry'),
     },
   }
 }

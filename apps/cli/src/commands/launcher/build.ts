@@ -25,6 +25,7 @@ interface BuildOptions {
   readonly background?: string | undefined
   readonly accent?: string | undefined
   readonly languages?: string | undefined
+  readonly telemetry?: boolean | undefined
   readonly server?: string | undefined
   readonly trust?: string | undefined
   readonly channel?: string | undefined
@@ -53,6 +54,7 @@ export function registerLauncherBuild(launcher: Command, cli: Cli): void {
     .option('--background <file>', 'PNG, JPEG or WebP behind the page')
     .option('--accent <color>', 'color of buttons, #rrggbb')
     .option('--languages <list>', 'languages of the page, the preferred one first (default: all)')
+    .option('--telemetry', 'launchers report counts of updates, without any id, unless the player says no')
     .option('--server <url>', 'release server that players reach (default: that of the home)')
     .option('--trust <pin>', 'pin inside the launcher (default: the identity of the home)')
     .option('--channel <name>', 'channel that players start on (default: that of the home)')
@@ -89,7 +91,7 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
       product,
       accent: options.accent ?? own?.accent,
       languages: options.languages?.split(',').map((language) => language.trim()) ?? own?.languages ?? [],
-      telemetry: false,
+      telemetry: options.telemetry ?? own?.telemetry ?? false,
     },
     platforms: platformsOf(options.platform),
     outputFolder: options.out,
