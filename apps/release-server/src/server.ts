@@ -142,6 +142,7 @@ function createContext(
     offload,
     clock,
     counter: (product, channel, name) => downloads.counter(product, channel, name),
+    countBlob: (sha256, bytes) => downloads.countBlob(sha256, bytes),
     limit: (request) => rates.publicWait(request),
     access: { wait: (request) => rates.accessWait(request), count: (request) => rates.countWrongAccess(request) },
     mayRead: (request, product, channel) => late.mayRead?.(request, product, channel) ?? Promise.resolve(false),

@@ -1,8 +1,9 @@
 import { utf8Encode } from '@keyturn/primitives'
+import { blobFromBytes } from '@keyturn/release-client'
 import { expect, it } from 'vitest'
 import { sweepDownloads } from '../src/events/downloads.ts'
 import { day, TestPublisher } from './publisher.ts'
-import { startServer } from './support.ts'
+import { fileUrl, someBytes, startServer } from './support.ts'
 
 async function published() {
   let now = Date.parse('2026-11-21T12:00:00Z')
@@ -49,15 +50,25 @@ it('reads of heads and manifests are counted by day and version, from memory and
   await read('/manifests/none.json')
   await read('/channels/none/head.json')
   await read('/roles/1.json')
-  expect(await counts()).toEqual([{ channel: 'stable', day: '2026-11-21', version, offers: 3, manifests: 2 }])
+  expect(await counts()).toEqual([
+    { channel: 'stable', day: '2026-11-21', version, offers: 3, manifests: 2, blobs: 0, bytes: 0 },
+  ])
   // From the next release on, the head offers that one.
   const second = await publisher.release({ 'a.txt': utf8Encode('b') })
   await publisher.publish(admin, second)
   await read('/head.json')
   await read(`/manifests/${version}.json`)
   expect(await counts()).toEqual([
-    { channel: 'stable', day: '2026-11-21', version, offers: 3, manifests: 3 },
-    { channel: 'stable', day: '2026-11-21', version: second.model.version, offers: 1, manifests: 0 },
+    { channel: 'stable', day: '2026-11-21', version, offers: 3, manifests: 3, blobs: 0, bytes: 0 },
+    {
+      channel: 'stable',
+      day: '2026-11-21',
+      version: second.model.version,
+      offers: 1,
+      manifests: 0,
+      blobs: 0,
+      bytes: 0,
+    },
   ])
 })
 
@@ -84,4 +95,50 @@ it('nobody without the code of a protected channel is counted', async () => {
   await read('/head.json')
   await read('/head.json', { headers: { 'keyturn-access': 'secret-code' } })
   expect(await counts()).toMatchObject([{ offers: 1 }])
+})
+
+it('requests of blobs are counted for the newest release on offer that has them, with the bytes they get', async () => {
+  const { admin, publisher, read, counts } = await published()
+  const shared = someBytes(300_000)
+  const second = await publisher.release({ 'a.txt': utf8Encode('a'), 'big.bin': shared })
+  await publisher.publish(admin, second)
+  const { version } = second.model
+  const [small = '', big = ''] = ['a.txt', 'big.bin'].map(
+    (path) => second.model.files.find((file) => file.path === path)?.sha256 ?? '',
+  )
+  const path = (sha256: string) => fileUrl('', sha256)
+  await read(path(small))
+  await read(path(small))
+  await read(path(big))
+  await read(path(big), { headers: { range: 'bytes=0-999' } })
+  await read(path(big), { headers: { range: 'bytes=400000-' } })
+  await read(path(big), { headers: { 'if-none-match': `"sha256-${big}"` } })
+  await read(path(big), { method: 'HEAD' })
+  await read(path('0'.repeat(64)))
+  expect(await counts()).toEqual([
+    { channel: 'stable', day: '2026-11-21', version, offers: 0, manifests: 0, blobs: 4, bytes: 301_002 },
+  ])
+  // With the next release on offer, what it shares counts for it, and what only the fallback has for that one.
+  const third = await publisher.release({ 'a.txt': utf8Encode('a') })
+  const rollout = { percent: 20, salt: 'ab'.repeat(16), paused: false }
+  await publisher.publish(
+    admin,
+    third,
+    await publisher.head(third, { edit: (head) => ({ ...head, fallback: second.pin, rollout }) }),
+  )
+  await read(path(small))
+  await read(path(big))
+  expect(await counts()).toEqual([
+    { channel: 'stable', day: '2026-11-21', version, offers: 0, manifests: 0, blobs: 5, bytes: 601_002 },
+    { channel: 'stable', day: '2026-11-21', version: third.model.version, offers: 0, manifests: 0, blobs: 1, bytes: 1 },
+  ])
+})
+
+it('requests of blobs of no release on offer leave nothing behind', async () => {
+  const { server, admin, read, counts } = await published()
+  const lonely = blobFromBytes(someBytes(10))
+  await admin.uploadMissing([lonely])
+  await read(fileUrl('', lonely.sha256))
+  expect(await counts()).toEqual([])
+  expect(await server.context.metadata.list('downloads')).toEqual([])
 })

@@ -339,6 +339,10 @@ export interface DownloadCount {
   readonly offers: number
   /** Reads of its manifest: launchers that began to update to it. */
   readonly manifests: number
+  /** Requests of its files, whole or in parts. */
+  readonly blobs: number
+  /** Bytes of its files that were asked for. */
+  readonly bytes: number
 }
 
 /** Adoption of a product: reports of launchers that opted in, and what the server counted itself. */

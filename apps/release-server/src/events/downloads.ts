@@ -1,18 +1,26 @@
 import type { DownloadCount } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
+import { BlobDownloads } from './blob-downloads.ts'
 import { readChannel } from '../releases/channels.ts'
 import { collection } from '../storage/collection.ts'
-import { object, whole } from '../storage/shape.ts'
+import { object, preset, whole } from '../storage/shape.ts'
 
 type Kind = 'offers' | 'manifests'
 
 interface Line {
   readonly offers: number
   readonly manifests: number
+  readonly blobs: number
+  readonly bytes: number
 }
 
+const NOTHING: Line = { offers: 0, manifests: 0, blobs: 0, bytes: 0 }
+
 /** Counts by `<product>/<channel>/<day>/<version>`. */
-const lines = collection('downloads', object<Line>({ offers: whole, manifests: whole }))
+const lines = collection(
+  'downloads',
+  object<Line>({ offers: whole, manifests: whole, blobs: preset(whole, 0), bytes: preset(whole, 0) }),
+)
 
 const FLUSH_MS = 10_000
 const DAY_MS = 86_400_000
@@ -42,11 +50,12 @@ function dayOf(ms: number): string {
 }
 
 /**
- * Counts what is read of each version, by day: adoption without any report, address or id. Only documents that exist
+ * Counts what is read of each version, by day: adoption without any report, address or id. Only documents and blobs that exist
  * are counted, so there are no more lines than versions and days.
  */
 export class Downloads {
   readonly #cells = new Map<string, Cell>()
+  readonly #blobs = new BlobDownloads()
   #context: ServerContext | undefined
   #timer: NodeJS.Timeout | undefined
 
@@ -75,20 +84,31 @@ export class Downloads {
     }
   }
 
+  /** Counts a request of a blob. */
+  countBlob(sha256: string, bytes: number): void {
+    this.#blobs.count(sha256, bytes)
+  }
+
   /** Stores what was counted, under the version that each channel offers now. */
   async flush(): Promise<void> {
     const context = this.#context
     if (context === undefined) return
     const read = [...this.#cells.values()].filter(({ count }) => count > 0).map((cell) => ({ ...cell, cell }))
-    if (read.length === 0) return
+    const traffic = await this.#blobs.take(context)
+    if (read.length + traffic.length === 0) return
     const day = dayOf(context.clock())
     await context.metadata.transaction(['downloads'], async (records) => {
       for (const { product, channel, kind, version, count } of read) {
         const named = version ?? (await readChannel(records, product, channel))?.manifest?.version
         if (named === undefined) continue
         const key = `${product}/${channel}/${day}/${named}`
-        const old = (await lines.get(records, key)) ?? { offers: 0, manifests: 0 }
+        const old = (await lines.get(records, key)) ?? NOTHING
         await lines.put(records, { key, value: { ...old, [kind]: old[kind] + count } })
+      }
+      for (const { product, channel, version, blobs, bytes } of traffic) {
+        const key = `${product}/${channel}/${day}/${version}`
+        const old = (await lines.get(records, key)) ?? NOTHING
+        await lines.put(records, { key, value: { ...old, blobs: old.blobs + blobs, bytes: old.bytes + bytes } })
       }
     })
     // What was read while we wrote stays for the next time.

@@ -28,6 +28,8 @@ export interface PublicTreeOptions {
   readonly requestId: () => string
   /** The counter of a document of a channel; undefined for documents that are not counted. */
   readonly counter?: ((product: string, channel: string, name: string) => (() => void) | undefined) | undefined
+  /** Counts a request of a blob, with the bytes that it gets. */
+  readonly countBlob?: ((sha256: string, bytes: number) => void) | undefined
   /** Counts wrong access codes of channels; default: they are not counted. */
   readonly access?: AccessRates | undefined
   /** Whether a request carries a token that may read a protected channel; default: none may. */
@@ -145,6 +147,7 @@ export class PublicTree {
     if (target.kind === 'blob') {
       const known = this.#small.get(target.sha256)
       if (known === undefined || this.#options.offload !== undefined) return false
+      this.#countBlob(request, target.sha256, known.about)
       sendBytes(request, response, known.about, known.bytes)
       return true
     }
@@ -205,6 +208,7 @@ export class PublicTree {
     if (size === undefined) throw new ServerError('BLOB_UNKNOWN', `There is no blob ${sha256}`)
     if (this.#sizes.size >= MAX_KNOWN_SIZES) this.#sizes.clear()
     this.#sizes.set(sha256, size)
+    this.#countBlob(request, sha256, this.#blob(sha256, size))
     if (this.#options.offload !== undefined) return this.#offload(response, sha256)
     if (size > SMALL_BLOB_BYTES) return this.#stream(request, response, sha256, this.#blob(sha256, size))
     const bytes = await collectBytes(
@@ -214,6 +218,14 @@ export class PublicTree {
     )
     this.#keepSmall(sha256, bytes)
     sendBytes(request, response, this.#blob(sha256, bytes.length), bytes)
+  }
+
+  #countBlob(request: IncomingMessage, sha256: string, about: Representation): void {
+    const { countBlob } = this.#options
+    if (countBlob === undefined || request.method !== 'GET') return
+    const selection = selectFor(request, about)
+    if (selection.status === 200) countBlob(sha256, about.size)
+    else if (selection.status === 206) countBlob(sha256, selection.end - selection.start + 1)
   }
 
   #blob(sha256: string, size: number): { etag: string; size: number; contentType: string; cacheControl: string } {
