@@ -27,7 +27,7 @@ async function shot(page: Page, name: string): Promise<void> {
 }
 
 /** A page over a server whose documents need a code. */
-async function stage(settings: Partial<Settings> = {}, code?: string) {
+async function stage(settings: Omit<Settings, 'server' | 'trust'> = {}, code?: string) {
   const publisher = await Publisher.create()
   await publisher.release({ 'client.mjs': 'process.exit(0)' })
   const folder = await temporaryFolder()
