@@ -135,6 +135,14 @@ const targeted: readonly Campaign[] = [
     env: ({ size }) => ({ KEYTURN_KILL_ROUNDS: String(size) }),
   },
   {
+    name: 'rotations: every key while 2,000 launchers update',
+    folder: 'apps/cli',
+    unit: 'launchers',
+    firstSize: 100,
+    command: () => vitest('test/rotation/under-load.test.ts'),
+    env: ({ size }) => ({ KEYTURN_LOAD_LAUNCHERS: String(Math.min(size, 2000)) }),
+  },
+  {
     name: 'drills: every theft and loss with many launchers',
     folder: 'apps/cli',
     unit: 'launchers in each drill',

@@ -6,7 +6,7 @@ import { utf8Encode } from '@keyturn/primitives'
 import { trustPin } from '@keyturn/publisher/release'
 import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
-import { parsePolicy } from '@keyturn/tlog'
+import { formatVerifierKey, parsePolicy, seedNoteSigner } from '@keyturn/tlog'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { command } from './support/command.ts'
 import { World } from './support/world.ts'
@@ -149,6 +149,30 @@ describe('a thief with release key, head key and the server', () => {
       expect(answer.error.message).toContain('of channel stable')
     }
     expect((await look()).ok).toBe(true)
+  })
+
+  it('grace time and critical are changed alone, and refused where there is no policy: CLI_USAGE', async () => {
+    const propose = async (...words: string[]) => await command(world, ['roles', 'propose', ...words])
+    expect((await propose('--log-grace', '0')).error.code).toBe('CLI_USAGE')
+    expect((await propose('--log-critical')).error.code).toBe('CLI_USAGE')
+    const { key } = seedNoteSigner('log.example/p/test/log', 'note', new Uint8Array(32).fill(9))
+    await writeFile(world.path('policy'), `log ${formatVerifierKey(key)}\nquorum none\n`)
+    const sealed = async (...words: string[]): Promise<unknown> => {
+      expect((await propose(...words)).ok).toBe(true)
+      expect((await command(world, ['roles', 'seal', '--local'])).ok).toBe(true)
+      const { log, critical } = (await home()).data
+      return { grace: (log as { grace_hours: number } | null)?.grace_hours, critical }
+    }
+    const home = async () => await command(world, ['roles', 'show'])
+    expect(await sealed('--log-policy', world.path('policy'))).toEqual({ grace: 48, critical: [] })
+    expect(await sealed('--log-grace', '0', '--log-critical')).toEqual({ grace: 0, critical: ['log'] })
+    // Another change of the document, and a rotation, leave both as they are.
+    expect(await sealed('--days', '300')).toEqual({ grace: 0, critical: ['log'] })
+    expect((await command(world, ['rotate', 'release', '--local'])).ok).toBe(true)
+    expect(await sealed('--log-policy', world.path('policy'))).toEqual({ grace: 0, critical: ['log'] })
+    expect(await sealed('--no-log-critical', '--log-grace', '24')).toEqual({ grace: 24, critical: [] })
+    expect(await sealed('--log-critical')).toEqual({ grace: 24, critical: ['log'] })
+    expect(await sealed('--no-log-policy')).toEqual({ grace: undefined, critical: [] })
   })
 
   it('a home without a log policy has nothing to monitor: REL_NO_LOG', async () => {

@@ -2,8 +2,8 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ed25519Sign } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import type { LaunchResult } from '../src/index.ts'
-import { engineFor, installedTree, offline } from './support/install.ts'
+import type { Fetch, LaunchResult } from '../src/index.ts'
+import { engineFor, installedTree, offline, treeFetch } from './support/install.ts'
 import { keyId, Publisher, seedOf } from './support/publisher.ts'
 import type { MadeRelease } from './support/publisher.ts'
 
@@ -149,6 +149,40 @@ describe('an install that trusts pinned keys', () => {
     await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'MAN_ROLLBACK' })
     for (const name of ['trust.json', 'trust.json.prev']) await rm(trustFile(folder, name), { force: true })
     await expect((await again()).engine.update()).rejects.toMatchObject({ code: 'MAN_ROLLBACK' })
+  })
+})
+
+/** Every path that an update asks for documents by. */
+const MOMENTS = [/^kel\//, /^kills\.json$/, /head\.json$/, /manifests\/.*(?<!sigs)\.json$/, /sigs\.json$/]
+
+describe('keys that are rotated while an update reads its documents', () => {
+  it.each(MOMENTS)('stop no update, whatever it has read already: after %s (row 355)', async (moment) => {
+    const publisher = await Publisher.create()
+    await publisher.release(first)
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const made = await publisher.release(second)
+    const plain = treeFetch(publisher.tree)
+    let isRotated = false
+    const rotating: Fetch = async (url, init) => {
+      const answer = await plain(url, init)
+      if (isRotated || !moment.test(new URL(url).pathname.slice(1))) return answer
+      isRotated = true
+      await publisher.rotate(({ roles }) => ({
+        roles: {
+          release: { ...roles.release, keys: [keyId('release 2')] },
+          head: { ...roles.head, keys: [keyId('head 2')] },
+        },
+        revokedKeys: [keyId('release 1'), keyId('head 1')],
+      }))
+      await publisher.resign(made, ['release 2'])
+      await publisher.head(made, { headSigners: ['head 2'] })
+      return answer
+    }
+    const during = await engineFor(publisher, { folder, fetch: rotating })
+    expect(await during.engine.update()).toMatchObject({ outcome: 'updated' })
+    expect(isRotated).toBe(true)
+    expect(await (await engineFor(publisher, { folder })).engine.update()).toMatchObject({ outcome: 'up-to-date' })
   })
 })
 

@@ -157,7 +157,7 @@ export const manifestErrors = {
   },
   MAN_CRITICAL: {
     kind: 'policy',
-    meaning: 'The release says that a field must be understood, and this reader does not know it.',
+    meaning: 'A release or a role document says that a field must be understood, and this reader does not know it.',
     remedy: 'Update the launcher',
   },
   MAN_LAUNCHER_TOO_OLD: {

@@ -188,6 +188,8 @@ export interface RoleDocument {
   readonly headDays?: number | undefined
   /** Releases have to be in a public log; docs/spec/manifest.md §10. */
   readonly log?: LogPolicy | undefined
+  /** Members that readers have to know; one that does not know them all refuses the document. */
+  readonly critical?: readonly string[] | undefined
 }
 
 /** Which log releases have to be in, and who has to have seen it. */

@@ -1,4 +1,4 @@
-import { hexEncode, utf8Encode } from '@keyturn/primitives'
+import { hexEncode, printable, utf8Encode } from '@keyturn/primitives'
 import { parsePolicy, TlogError } from '@keyturn/tlog'
 import { parseDocument } from './fields.ts'
 import type { DocumentKind, Fields } from './fields.ts'
@@ -41,6 +41,24 @@ function checkLogPolicy({ log, roles }: RoleDocument): void {
   }
 }
 
+/** Members that `critical` may name without shutting this reader out. */
+const KNOWN_MEMBERS = new Set(['roles', 'revoked_keys', 'transport', 'head_days', 'log'])
+
+/** What has to be understood: a reader that does not know all of it must not go on with the rest. */
+function readCritical(fields: Fields): string[] {
+  const named = fields.texts('critical', {}, (text) => text !== '' && text.length <= 64, 'is not the name of a member')
+  const foreign = named.find((name) => !KNOWN_MEMBERS.has(name))
+  if (foreign !== undefined) {
+    throw new ManifestError(
+      'MAN_CRITICAL',
+      `Cannot use role document: this launcher does not understand its critical member "${printable(foreign, 64)}"`,
+    )
+  }
+  const absent = named.find((name) => !fields.has(name))
+  if (absent !== undefined) refuse(`critical names "${absent}", which it does not have`)
+  return named
+}
+
 /** Rules that one role document has to keep on its own; docs/spec/manifest.md §3. */
 function checkRoles({ roles, revokedKeys, issuedAt, expiresAt }: RoleDocument): void {
   const revoked = new Set(revokedKeys)
@@ -56,7 +74,7 @@ function checkRoles({ roles, revokedKeys, issuedAt, expiresAt }: RoleDocument): 
 /**
  * Reads a role document: shape and its own rules. Whether it is in force is what the key event log says.
  *
- * @throws {@link ManifestError} `TRUST_ROLES`, `MAN_LIMIT`.
+ * @throws {@link ManifestError} `TRUST_ROLES`, `MAN_CRITICAL`, `MAN_LIMIT`.
  */
 export function parseRoles(bytes: Uint8Array): RoleDocument {
   const fields = parseDocument(bytes, KIND, limits.rolesBytes)
@@ -73,6 +91,7 @@ export function parseRoles(bytes: Uint8Array): RoleDocument {
     revokedKeys: fields.publicKeys('revoked_keys', {}),
     transport: fields.transportIdentities('transport'),
     ...(fields.has('log') && { log: readLogPolicy(fields.object('log')) }),
+    ...(fields.has('critical') && { critical: readCritical(fields) }),
     ...(fields.has('head_days') && { headDays: fields.integer('head_days', 1, limits.maxHeadDays) }),
   }
   checkRoles(document)
@@ -103,6 +122,7 @@ export function writeRoles(document: RoleDocument): Uint8Array<ArrayBuffer> {
     transport: [...document.transport],
     head_days: document.headDays,
     log: document.log && { policy: document.log.policy, grace_hours: document.log.graceHours },
+    critical: document.critical === undefined || document.critical.length === 0 ? undefined : [...document.critical],
   })
   parseRoles(bytes)
   return bytes

@@ -1,3 +1,5 @@
+import { sha256DigestSeal } from '@keyturn/kel'
+import { utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import {
   addSignatures,
@@ -130,5 +132,42 @@ describe('a role document with a log policy', () => {
     for (const text of bad)
       expect(() => writeRoles({ ...roles, log: { policy: text, graceHours: 1 } })).toThrow(refused)
     expect(() => writeRoles({ ...roles, log: { policy, graceHours: 721 } })).toThrow(refused)
+  })
+
+  it('one that is critical shuts out readers that do not know it: MAN_CRITICAL; what is installed plays', async () => {
+    const publisher = await under(0)
+    const first = await publisher.release()
+    const installed = verifyRelease(
+      { ...first, proof: await proofOf(first.made.pin, witnesses) },
+      publisher.state(),
+      options(),
+    )
+    // A writer of tomorrow: its document says that a member has to be understood that this reader has never heard of.
+    await publisher.rotate(() => ({ critical: ['log'] }))
+    expect(parseRoles(writeRoles(publisher.roles)).critical).toEqual(['log'])
+    const text = utf8Decode(writeRoles({ ...publisher.roles, version: publisher.roles.version + 1 }))
+    const foreign = utf8Encode(
+      text.replace(/"critical": \[\s*"log"\s*\]/, '"critical": ["log", "quantum"], "quantum": 1'),
+    )
+    expect(utf8Decode(foreign)).not.toBe(text)
+    publisher.rolesBytes.push(foreign)
+    publisher.roles = { ...publisher.roles, version: publisher.roles.version + 1 }
+    await publisher.rotate(undefined, [sha256DigestSeal(foreign)])
+    const next = await publisher.release()
+    const proof = await proofOf(next.made.pin, witnesses)
+    const decision = verifyRelease({ ...next, proof }, installed.state, options())
+    expect(decision).toMatchObject({
+      outcome: 'refused',
+      error: { code: 'MAN_CRITICAL', message: expect.stringContaining('"quantum"') as unknown },
+    })
+    const { manifest, signatures, logs, roles } = first
+    const kept = { manifest, signatures, log: logs[0]!, roles, newestRoles: roles }
+    expect(verifyInstalled(kept, installed.state)).toMatchObject({ playable: true })
+  })
+
+  it('a name in critical that the document does not have is refused: TRUST_ROLES', async () => {
+    const { roles } = await Publisher.create()
+    for (const critical of [['log'], ['log', 'log'], ['']])
+      expect(() => writeRoles({ ...roles, critical })).toThrow(expect.objectContaining({ code: 'TRUST_ROLES' }))
   })
 })

@@ -69,9 +69,14 @@ const oldRecord = (profile: string): string =>
     writeFileSync('old.bin', sealLegacyForTest('${profile}', place, new Uint8Array(5), keys))
     writeFileSync('records.json', JSON.stringify([{ cell: 'ci', name: 'old', file: 'old.bin' }]))"`
 
+/** A policy with one log and no witness. */
+const logPolicy =
+  "printf 'log log.example/one+aa441aac+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c\\nquorum none\\n' > policy.txt"
+
 /** Plans by example; those not named run in the world as they stand. */
 export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn release monitor --webhook https://chat.example.org/hook': { exit: 2 },
+  'keyturn roles propose --log-policy policy.txt --log-grace 0': { before: logPolicy },
   'keyturn pack keygen --out-dir keys': { before: 'rm -r keys' },
   'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key': {
     before: 'rm pack/data.m2p',

@@ -29,8 +29,12 @@ export interface TrustCycleResult {
   readonly isTampered: boolean
 }
 
-/** A wrong signature is believed only after this many fetches, past every cache. */
-const SIGNATURE_TRIES = 3
+/** Documents that contradict each other are believed only after this many fetches, past every cache. */
+const CONTRADICTION_TRIES = 3
+/** A wrong signature, or bytes that are not those that were signed. */
+const SIGNATURE_CODES = new Set(['MAN_SIGNATURE', 'MAN_SIGNATURE_FORMAT', 'MAN_PIN'])
+/** Keys were rotated while the documents were read: the log is of before, head or signatures are of after. */
+const ROTATION_CODES = new Set(['MAN_KEY_UNKNOWN', 'MAN_KEY_RETIRED', 'MAN_THRESHOLD', 'MAN_VERSION_JUMP'])
 
 function isNetwork(error: unknown): error is LauncherError {
   return error instanceof LauncherError && ['io', 'unavailable', 'input'].includes(error.kind)
@@ -170,9 +174,12 @@ class CycleFetcher {
 }
 
 function isSignatureFailure(decision: ReleaseDecision): boolean {
-  return (
-    decision.outcome === 'refused' && ['MAN_SIGNATURE', 'MAN_SIGNATURE_FORMAT', 'MAN_PIN'].includes(decision.error.code)
-  )
+  return decision.outcome === 'refused' && SIGNATURE_CODES.has(decision.error.code)
+}
+
+/** Whether the documents may be of two moments: asked again, they fit together, or they never do. */
+function isContradiction(decision: ReleaseDecision): boolean {
+  return isSignatureFailure(decision) || (decision.outcome === 'refused' && ROTATION_CODES.has(decision.error.code))
 }
 
 /**
@@ -191,7 +198,7 @@ export async function runTrustCycle(
   for (let attempt = 1; ; attempt++) {
     const fetcher = new CycleFetcher(source, store, state, { ...options, isFresh: attempt > 1 })
     const decision = await driveRelease(releaseSteps(state, options, earlier), (request) => fetcher.provide(request))
-    if (isSignatureFailure(decision) && attempt < SIGNATURE_TRIES) continue
+    if (isContradiction(decision) && attempt < CONTRADICTION_TRIES) continue
     if (decision.outcome === 'refused') await keepForkEvidence(store, state, decision.state, fetcher.bytes)
     await store.persist(decision, fetcher.seen)
     if (

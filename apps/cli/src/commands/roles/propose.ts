@@ -27,7 +27,8 @@ interface ProposeOptions {
   readonly removeTransport?: readonly string[] | undefined
   /** A file; false for `--no-log-policy`. */
   readonly logPolicy?: string | boolean | undefined
-  readonly logGrace: string
+  readonly logGrace?: string | undefined
+  readonly logCritical?: boolean | undefined
   readonly raiseEpoch?: boolean | undefined
   readonly days: string
 }
@@ -54,7 +55,12 @@ export function registerPropose(roles: Command, cli: Cli): void {
       '--log-policy <file>',
       'launchers install only what is in a public log that the witnesses of this policy signed',
     )
-    .option('--log-grace <hours>', 'hours for which releases without a proof are still installed, 0 to 720', '48')
+    .option(
+      '--log-grace <hours>',
+      'hours for which releases without a proof are still installed, 0 to 720 (default: 48, or as it is)',
+    )
+    .option('--log-critical', 'launchers that do not know log policies install nothing')
+    .option('--no-log-critical', 'they install as if there were none')
     .option('--no-log-policy', 'launchers look at no log any more')
     .option('--raise-epoch', 'reset the sequences: after a thief burnt them')
     .option('--days <n>', 'days until the document expires, at most 400', '365')
@@ -62,6 +68,7 @@ export function registerPropose(roles: Command, cli: Cli): void {
     example: [
       'keyturn roles propose --add-release new --remove-release release/1',
       'keyturn roles propose --revoke release/1 --add-release new',
+      'keyturn roles propose --log-policy policy.txt --log-grace 0',
     ],
     dryRun: true,
     run: runPropose,
@@ -111,15 +118,42 @@ async function changeRole(role: Role, change: RoleChange, { revoked, keys, dryRu
   return { keys: next, threshold }
 }
 
-/** The log policy of the next document: another one, none, or the one in force. */
+/** The log policy of the next document: another one, none, or the one in force, with another grace time perhaps. */
 async function logPolicyOf(
-  { logPolicy, logGrace }: ProposeOptions,
+  { logPolicy, logGrace, logCritical }: ProposeOptions,
   document: RoleDocument,
 ): Promise<LogPolicy | undefined> {
-  if (logPolicy === false) return undefined
-  if (typeof logPolicy !== 'string') return document.log
-  const policy = utf8Decode(await readFile(logPolicy))
-  return { policy, graceHours: wholeNumber(logGrace, '--log-grace', 0, limits.maxGraceHours) }
+  const { log } = document
+  const graceHours =
+    logGrace === undefined
+      ? (log?.graceHours ?? limits.graceHours)
+      : wholeNumber(logGrace, '--log-grace', 0, limits.maxGraceHours)
+  if (typeof logPolicy === 'string') return { policy: utf8Decode(await readFile(logPolicy)), graceHours }
+  const needsOne = logGrace !== undefined || logCritical === true
+  if (needsOne && (logPolicy === false || log === undefined))
+    throw new CliError('CLI_USAGE', '--log-grace and --log-critical are about a log policy, and there is none', {
+      hint: 'Give one with --log-policy FILE',
+    })
+  return logPolicy === false ? undefined : log && { ...log, graceHours }
+}
+
+/** Members that launchers have to know: those of before, with or without the log policy. */
+function criticalOf(
+  { logCritical }: ProposeOptions,
+  { critical = [] }: RoleDocument,
+  log: LogPolicy | undefined,
+): string[] {
+  const others = critical.filter((name) => name !== 'log')
+  const isCritical = log !== undefined && (logCritical ?? critical.includes('log'))
+  return isCritical ? [...others, 'log'] : others
+}
+
+/** The document with the log policy of the next one. */
+async function withLog(options: ProposeOptions, document: RoleDocument): Promise<RoleDocument> {
+  const { log: _log, critical: _critical, ...rest } = document
+  const log = await logPolicyOf(options, document)
+  const critical = criticalOf(options, document, log)
+  return { ...rest, ...(log && { log }), ...(critical.length > 0 && { critical }) }
 }
 
 async function runPropose(context: Context, options: ProposeOptions): Promise<CommandResult> {
@@ -134,11 +168,8 @@ async function runPropose(context: Context, options: ProposeOptions): Promise<Co
   const now = context.clock()
   const scene = { revoked, keys, dryRun: context.dryRun }
   const { release, head } = document.roles
-  const { log: _log, ...rest } = document
-  const log = await logPolicyOf(options, document)
   const next: RoleDocument = {
-    ...rest,
-    ...(log && { log }),
+    ...(await withLog(options, document)),
     version: document.version + 1,
     epoch: document.epoch + (options.raiseEpoch === true ? 1 : 0),
     issuedAt: daysFrom(now, 0),

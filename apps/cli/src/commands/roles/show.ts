@@ -41,7 +41,14 @@ export function rolesData(document: RoleDocument, sha256: string): { [key: strin
     revoked_keys: [...document.revokedKeys],
     transport: [...document.transport],
     log: document.log === undefined ? null : { policy: document.log.policy, grace_hours: document.log.graceHours },
+    critical: [...(document.critical ?? [])],
   }
+}
+
+function logText({ log, critical = [] }: RoleDocument): string {
+  if (log === undefined) return 'none'
+  const demand = critical.includes('log') ? ', and launchers that do not know it install nothing' : ''
+  return `${log.graceHours} h of grace${demand}`
 }
 
 /** A role document for people. */
@@ -58,7 +65,7 @@ export function rolesText(document: RoleDocument, nowMs: number): string {
     [`head ${document.roles.head.threshold}-of-${document.roles.head.keys.length}`, list(document.roles.head.keys)],
     ['revoked', list(document.revokedKeys)],
     ['transport', list(document.transport)],
-    ['log policy', document.log === undefined ? 'none' : `${document.log.graceHours} h of grace`],
+    ['log policy', logText(document)],
   ])
 }
 
