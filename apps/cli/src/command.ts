@@ -208,7 +208,7 @@ export class Cli {
       .filter((word) => !word.startsWith('-'))
       .slice(0, 2)
       .map((word) => printable(word, 40))
-    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown
+    const error = thrown instanceof CommanderError ? usageError(thrown, this.#unknownFlag(argv)) : thrown
     const flags = {
       json: argv.includes('--json'),
       events: false,
@@ -221,6 +221,17 @@ export class Cli {
       new Output(flags, this.#environment.stdout, this.#environment.stderr),
       undefined,
     )
+  }
+
+  /** A flag that the command does not have: a missing one that is misspelled is named as it was written. */
+  #unknownFlag(argv: readonly string[]): string | undefined {
+    let command = this.#program
+    for (const word of argv)
+      command = command.commands.find((sub) => sub.name() === word || sub.aliases().includes(word)) ?? command
+    const known = [...this.#program.options, ...command.options].flatMap(({ long, short }) => [long, short])
+    return argv
+      .map((word) => word.split('=')[0] ?? '')
+      .find((word) => /^--[a-z]/.test(word) && word !== '--help' && !known.includes(word))
   }
 
   async #execute<Options>(command: Command, spec: CommandSpec<Options>): Promise<void> {
@@ -309,7 +320,7 @@ export class Cli {
     const report = error.kind === 'bug' ? await writeReport(error, name, homeFolder) : undefined
     const details = { ...error.details, ...(report === undefined ? {} : { report_id: report.id, report: report.path }) }
     const hint =
-      hintOf(error) ??
+      hintOf(error, name) ??
       (report === undefined ? undefined : `Please report it with the id ${report.id}; details are in ${report.path}`)
     if (out.json) out.object({ ok: false, command: name, error: errorBody(error, details, hint) })
     else this.#errorText(error, hint, out)
@@ -382,7 +393,12 @@ function descriptorNumber(text: string): number {
   return fd
 }
 
-function usageError(error: CommanderError): KeyturnError {
+function usageError(error: CommanderError, unknown: string | undefined): KeyturnError {
+  if (error.code === 'commander.missingMandatoryOptionValue' && unknown !== undefined)
+    return new CliError('CLI_USAGE', `Unknown option '${printable(unknown, 60)}'`, {
+      hint: 'Run the command with --help',
+      cause: error,
+    })
   const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
   if (error.code === 'commander.help')
     return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })

@@ -20,11 +20,35 @@ const hints: Readonly<Record<string, string>> = {
   PUB_WOULD_BREAK: 'Run "keyturn doctor": it shows where the home and the server differ',
 }
 
+/** What a stopped command left and what to run next, by its name. */
+const afterStop: Readonly<Record<string, string>> = {
+  init: 'Nothing was made: run "keyturn init" again',
+  ship: 'Nothing was offered; what was uploaded is kept: run "keyturn ship" again',
+  'pack tree': 'Nothing was kept of the new tree: run "keyturn pack tree" again',
+  'pack build': 'Nothing was written: run it again',
+  'release prepare': 'Nothing was prepared: run "keyturn release prepare" again',
+  'release publish': 'What was uploaded is kept, and players see nothing of it: run "keyturn release publish" again',
+  'release schedule': 'What was sealed and uploaded is kept: run it again, it goes on where it stopped',
+  'rotate all': 'What is done is kept: run "keyturn rotate all" again, or see "keyturn status"',
+  'rotate content': 'What is done is kept: run "keyturn rotate content" again, it goes on where it stopped',
+  'rotate release': 'What is done is kept: run "keyturn rotate release" again, it goes on where it stopped',
+  'rotate head': 'What is done is kept: run "keyturn rotate head" again, it goes on where it stopped',
+  'rotate identity': 'What is done is kept: run "keyturn rotate identity" again, it goes on where it stopped',
+  'rotate transport': 'What is done is kept: run "keyturn rotate transport" again, it goes on where it stopped',
+  'rotate vault': 'What is done is kept: run "keyturn rotate vault" again, it goes on where it stopped',
+  'launcher build': 'Nothing was written that is half: run "keyturn launcher build" again',
+  backup: 'No backup was written; an earlier file is as it was: run "keyturn backup" again',
+  restore: 'Nothing was restored: run "keyturn restore" again',
+  update: 'What was downloaded is kept: run "keyturn update" again, it goes on where it stopped',
+  repair: 'What was repaired stays: run "keyturn repair" again',
+}
+
 /**
  * The hint that goes with an error.
  *
  * @param error - As it is reported.
+ * @param command - `pack build`; default: of no command.
  */
-export function hintOf({ code, hint }: KeyturnError): string | undefined {
-  return hint ?? hints[code]
+export function hintOf({ code, hint }: KeyturnError, command = ''): string | undefined {
+  return hint ?? (code === 'CLI_INTERRUPTED' ? afterStop[command] : undefined) ?? hints[code]
 }

@@ -59,6 +59,7 @@ export class Output {
   readonly #options: OutputOptions
   readonly #stdout: TextStream
   readonly #stderr: TextStream
+  readonly #bar: Bar
 
   /**
    * @param options - Flags of the command line.
@@ -69,6 +70,7 @@ export class Output {
     this.#options = options
     this.#stdout = stdout
     this.#stderr = stderr
+    this.#bar = new Bar(stderr)
   }
 
   /** Whether stdout carries one JSON object. */
@@ -76,8 +78,14 @@ export class Output {
     return this.#options.json
   }
 
+  /** Wipes a bar that is on the screen, before somebody else writes there. */
+  clear(): void {
+    this.#bar.clear()
+  }
+
   /** Prints a line of a result; nothing under `--json`. */
   line(text = ''): void {
+    this.clear()
     if (!this.#options.json) this.#stdout.write(`${terminalText(text)}\n`)
   }
 
@@ -100,6 +108,7 @@ export class Output {
 
   /** Prints to stderr whatever the flags say: errors. */
   error(text: string, mark?: Mark): void {
+    this.clear()
     const before = mark === undefined ? '' : `${this.#paint(mark.sgr, mark.text)} `
     this.#stderr.write(`${before}${terminalText(text)}\n`)
   }
@@ -119,7 +128,7 @@ export class Output {
     const { events, quiet, json } = this.#options
     if (events) return eventProgress(this.#stderr, label)
     if (quiet || json || this.#stderr.isTTY !== true) return { update: () => {}, end: () => {} }
-    return barProgress(this.#stderr, label, unit)
+    return barProgress(this.#bar, label, unit)
   }
 }
 
@@ -136,31 +145,99 @@ function eventProgress(stream: TextStream, label: string): Progress {
   }
 }
 
-function barProgress(stream: TextStream, label: string, unit: 'bytes' | 'count'): Progress {
-  const started = performance.now()
+/** The bar that is on the screen: whatever is printed next wipes it first, and the next update draws it again. */
+class Bar {
+  isDrawn = false
+  readonly #stream: TextStream
+
+  constructor(stream: TextStream) {
+    this.#stream = stream
+  }
+
+  draw(text: string): void {
+    this.isDrawn = true
+    this.#stream.write(`\r\u001b[K${terminalText(text).slice(0, (this.#stream.columns ?? 80) - 1)}`)
+  }
+
+  clear(): void {
+    if (this.isDrawn) this.#stream.write('\r\u001b[K')
+    this.isDrawn = false
+  }
+}
+
+function barProgress(bar: Bar, label: string, unit: 'bytes' | 'count'): Progress {
   const show = unit === 'bytes' ? formatBytes : (count: number) => String(count)
+  const rate = new Rate(performance.now())
   let last = 0
-  let highest = 0
   return {
     update(done, total = 0) {
       const now = performance.now()
-      highest = Math.max(highest, total, done)
+      rate.note(done, now)
       if (now - last < REDRAW_MS) return
       last = now
-      const rate = done / Math.max(0.001, (now - started) / 1000)
-      const left = rate > 0 ? Math.ceil((highest - done) / rate) : 0
-      const part = highest === 0 ? 0 : done / highest
-      const filled = Math.round(part * 20)
-      const bar = `${'█'.repeat(filled)}${'░'.repeat(20 - filled)}`
-      const text =
-        `${label} ${bar} ${Math.floor(part * 100)} %  ${show(done)}/${show(highest)}  ` +
-        `${show(Math.round(rate))}/s  ${left} s left`
-      stream.write(`\r\u001b[K${terminalText(text).slice(0, (stream.columns ?? 80) - 1)}`)
+      // Without a total nobody knows which part this is.
+      const part = total > 0 ? Math.min(1, done / total) : undefined
+      const filled = Math.round((part ?? 0) * 20)
+      const left = total > 0 ? rate.secondsLeft(total - done, now) : undefined
+      bar.draw(
+        [
+          part === undefined
+            ? `${label} ${show(done)}`
+            : `${label} ${'█'.repeat(filled)}${'░'.repeat(20 - filled)} ${Math.floor(part * 100)} %  ${show(done)}/${show(total)}`,
+          `${show(Math.round(rate.perSecond))}/s`,
+          ...(left === undefined ? [] : [`${formatDuration(left)} left`]),
+        ].join('  '),
+      )
     },
     end() {
-      stream.write('\r\u001b[K')
+      bar.clear()
     },
   }
+}
+
+/** Nothing is said about the time that is left before so much of it was seen. */
+const RATE_AFTER_MS = 2_000
+/** How much of the past counts: a rate that follows every hiccup makes a time that jumps. */
+const RATE_SPAN_MS = 5_000
+
+/** How fast something goes, smoothed. */
+class Rate {
+  readonly #startMs: number
+  #lastMs: number
+  #lastDone = 0
+  #perMs: number | undefined
+
+  constructor(nowMs: number) {
+    this.#startMs = nowMs
+    this.#lastMs = nowMs
+  }
+
+  note(done: number, nowMs: number): void {
+    const passed = nowMs - this.#lastMs
+    if (passed < REDRAW_MS) return
+    const now = Math.max(0, done - this.#lastDone) / passed
+    const weight = 1 - Math.exp(-passed / RATE_SPAN_MS)
+    this.#perMs = this.#perMs === undefined ? now : this.#perMs + weight * (now - this.#perMs)
+    this.#lastMs = nowMs
+    this.#lastDone = done
+  }
+
+  get perSecond(): number {
+    return (this.#perMs ?? 0) * 1000
+  }
+
+  /** Undefined: nobody can say yet. */
+  secondsLeft(rest: number, nowMs: number): number | undefined {
+    if (nowMs - this.#startMs < RATE_AFTER_MS || this.#perMs === undefined || this.#perMs <= 0) return undefined
+    return Math.ceil(Math.max(0, rest) / this.#perMs / 1000)
+  }
+}
+
+/** A time as people say it: `1 h 12 min`, `3 min 5 s`, `40 s`. */
+export function formatDuration(seconds: number): string {
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60), seconds % 60]
+  if (hours > 0) return `${hours} h ${minutes} min`
+  return minutes > 0 ? `${minutes} min ${rest} s` : `${rest} s`
 }
 
 /**

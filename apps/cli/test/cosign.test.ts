@@ -74,6 +74,21 @@ describe('a release that two people sign', () => {
     expect((await keyturn('ship', '--project', world.path('project/keyturn.json'))).error.code).toBe('REL_COSIGN')
   })
 
+  it('is refused at once when it is to be scheduled: nothing is sealed that nobody could open', async () => {
+    await world.release()
+    const key = await secondHome()
+    await succeed('roles', 'propose', '--add-release', key, '--release-threshold', '2')
+    await succeed('roles', 'seal', '--local')
+    const tree = world.path('trees', 'next')
+    await succeed('pack', 'tree', '--input', await world.source('next'), '--output', tree, '--level', '1')
+    await succeed('release', 'prepare', tree, '--release', 'next')
+    const at = `${new Date(Date.now() + 3_600_000).toISOString().slice(0, 19)}Z`
+    const before = await readFile(world.path('home/home.json'), 'utf8')
+    const { error } = await keyturn('release', 'schedule', 'next', '--at', at)
+    expect(error).toMatchObject({ code: 'REL_COSIGN', message: expect.stringContaining('needs 2 signatures') })
+    expect(await readFile(world.path('home/home.json'), 'utf8')).toBe(before)
+  })
+
   it('is not signed for another product, tree or role (REL_COSIGN_OTHER) (row 351)', async () => {
     const { manifest, tree } = await world.release()
     await secondHome('other')

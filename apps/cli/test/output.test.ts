@@ -1,6 +1,6 @@
 import { formatBytes } from '@keyturn/primitives'
-import { describe, expect, it } from 'vitest'
-import { counted, formatTable, Output, terminalText } from '../src/output.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { counted, formatDuration, formatTable, Output, terminalText } from '../src/output.ts'
 
 describe('counted()', () => {
   it('says one thing and several things', () => {
@@ -37,6 +37,34 @@ describe('formatTable()', () => {
 
 describe('Output', () => {
   const hostile = '\u001b]0;owned\u0007\u001b[2J\u009b31m\u0085\u202egnp\r\u007f'
+
+  it('wipes the bar before anything else is printed, and says the time that is left in words', () => {
+    const written: string[] = []
+    const stream = { isTTY: true, columns: 200, write: (text: string) => written.push(text) }
+    const out = new Output({ json: false, events: false, quiet: false, color: false }, stream, stream)
+    vi.useFakeTimers({ toFake: ['performance'] })
+    try {
+      const bar = out.progress('packing')
+      vi.advanceTimersByTime(1000)
+      bar.update(1_000_000, 3_600_000_000)
+      // One second says nothing about an hour.
+      expect(written.at(-1)).not.toContain('left')
+      for (let second = 2; second < 6; second += 1) {
+        vi.advanceTimersByTime(1000)
+        bar.update(second * 1_000_000, 3_600_000_000)
+      }
+      expect(written.at(-1)).toContain('0 %  5.00 MB/3.60 GB  1.00 MB/s  59 min 55 s left')
+      out.warn('look here')
+      expect(written.slice(-2)).toEqual(['\r\u001b[K', 'warning: look here\n'])
+      out.line('done')
+      expect(written.at(-1)).toBe('done\n')
+      bar.end()
+      expect(written.at(-1)).toBe('done\n')
+    } finally {
+      vi.useRealTimers()
+    }
+    expect([40, 185, 4330].map(formatDuration)).toEqual(['40 s', '3 min 5 s', '1 h 12 min'])
+  })
 
   it('lets no control character of a name, a message or a table reach the terminal (attack 19)', () => {
     const written: string[] = []

@@ -481,3 +481,105 @@ describe('keyturn release', () => {
     expect((await keyturn(...meant, '--program', 'game.sh')).error.code).toBe('CLI_USAGE')
   })
 })
+
+describe('ship --at', () => {
+  const HOUR = (hours: number): string => `${new Date(Date.now() + hours * 3_600_000).toISOString().slice(0, 19)}Z`
+
+  it('says in a dry run what players can read before, and makes nothing', async () => {
+    await ship('--version-name', '1.0')
+    await edit('echo 2')
+    await writeFile(world.path('game/client/data/b.txt'), 'sealed words')
+    const before = await readFile(world.path('home/home.json'), 'utf8')
+    const at = HOUR(2)
+    const data = await ship('--version-name', '1.1', '--at', at, '--dry-run')
+    expect(data).toMatchObject({ shipped: false, opens_at: at, readable_before: ['the bytes of game.sh'] })
+    expect(await states()).toEqual({ '1.0': 'offered' })
+    expect(await readFile(world.path('home/home.json'), 'utf8')).toBe(before)
+    expect(await refusal('--version-name', '1.1', '--at', at)).toBe('REL_READABLE')
+    expect(await states()).toEqual({ '1.0': 'offered' })
+    expect(await readFile(world.path('home/home.json'), 'utf8')).toBe(before)
+  })
+
+  it('seals and schedules in one command, and the release opens with the first renewal after its hour', async () => {
+    await ship('--version-name', '1.0')
+    await writeFile(world.path('game/client/data/b.txt'), 'sealed words')
+    const at = HOUR(2)
+    expect(await ship('--version-name', '1.1', '--at', at)).toMatchObject({ shipped: true, opens_at: at })
+    expect(await states()).toEqual({ '1.0': 'offered', '1.1': `scheduled for ${at}` })
+    expect((await keyturn('doctor', '--deep')).data['findings']).toContainEqual(
+      expect.objectContaining({ check: 'schedules', level: 'ok' }),
+    )
+    const later = { nowMs: Date.now() + 3 * 3_600_000 }
+    expect((await command(world, ['release', 'schedule', '--list'], later)).data).toMatchObject({
+      scheduled: [{ version: '1.1', key_here: true }],
+    })
+    expect(await refusal('--version-name', '1.2', '--at', HOUR(3))).toBe('REL_SCHEDULED')
+  })
+
+  it('refuses before anything is packed: a time that is over, a first release, a rollout, a lone flag', async () => {
+    expect(await refusal('--at', HOUR(2))).toBe('REL_NO_OFFER')
+    await ship('--version-name', '1.0')
+    expect(await refusal('--at', HOUR(-1))).toBe('REL_SCHEDULE_TIME')
+    expect(await refusal('--at', '18:00')).toBe('CLI_USAGE')
+    expect(await refusal('--at', HOUR(2), '--percent', '20')).toBe('CLI_USAGE')
+    expect(await refusal('--at', HOUR(2), '--resume')).toBe('CLI_USAGE')
+    expect(await refusal('--allow-readable')).toBe('CLI_USAGE')
+    expect(await states()).toEqual({ '1.0': 'offered' })
+  })
+})
+
+describe('the steps of ship', () => {
+  it('make the manifest that ship makes of the same project', async () => {
+    await writeFile(world.path('game/client/.env.example'), 'a secret by its name, which the project takes')
+    await mkdir(world.path('game/client/voices'), { recursive: true })
+    await writeFile(world.path('game/client/voices/de.txt'), 'Guten Tag')
+    await writeFile(world.path('game/client/notes.pdb'), 'left out')
+    await writeFile(world.path('game/NEWS.md'), 'What is new')
+    await project({
+      exclude: ['**/*.pdb'],
+      include: ['.env.example'],
+      components: { german: { title: 'German voices', include: ['voices/**'], default: false } },
+      requires: { freeBytes: 1000 },
+      notes: 'NEWS.md',
+    })
+    await ship('--version-name', '1.0', '--channel', 'shipped')
+    const tree = world.path('out')
+    const named = ['--project', file()]
+    for (const args of [
+      ['pack', 'tree', '--output', tree, ...named],
+      ['release', 'prepare', tree, '--release', '1.0-steps', '--allow-tag', '--channel', 'stepped', ...named],
+    ])
+      expect(await keyturn(...args), args.join(' ')).toMatchObject({ code: 0 })
+    const contentOf = async (channel: string, version: string): Promise<unknown> => {
+      const path = world.path('home/releases', channel, version, 'manifest.json')
+      const all = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>
+      const { files, keep, program, requires, components, notes, format, totals } = all
+      return { files, keep, program, requires, components, notes, format, totals }
+    }
+    const shipped = await contentOf('shipped', '1.0')
+    expect(shipped).toMatchObject({ keep: ['user.cfg'], program: { linux: 'game.sh' }, notes: 'What is new' })
+    expect(await contentOf('stepped', '1.0-steps')).toEqual(shipped)
+    const plain = [
+      'release',
+      'prepare',
+      tree,
+      '--release',
+      '1.1-plain',
+      '--allow-tag',
+      '--no-project',
+      '--channel',
+      'p',
+    ]
+    // Without the project nobody has named the file that looks like a secret.
+    expect((await keyturn(...plain)).error.code).toBe('BUILD_SECRET')
+  })
+
+  it('use the rules of a project for its own source only, and say so', async () => {
+    let said = ''
+    const args = ['pack', 'tree', '--input', await world.source(), '--output', world.path('other'), '--project', file()]
+    const answer = await command(world, args, { onStderr: (text) => void (said += text) })
+    expect(answer).toMatchObject({ code: 0 })
+    expect(said).toContain('its rules are not used')
+    expect((await keyturn('pack', 'tree', '--output', world.path('none'), '--no-project')).error.code).toBe('CLI_USAGE')
+  })
+})

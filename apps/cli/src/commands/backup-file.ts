@@ -11,3 +11,11 @@ export interface BackupOptions {
 export function readBackup(path: string): AsyncIterable<Uint8Array> {
   return createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Uint8Array>
 }
+
+/** A stream that ends with the reason once the command is stopped. */
+export async function* stoppable(stream: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const piece of stream) {
+    signal.throwIfAborted()
+    yield piece
+  }
+}

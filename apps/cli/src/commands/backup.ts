@@ -9,7 +9,7 @@ import { markBackup } from '@keyturn/publisher/records'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
-import { readBackup } from './backup-file.ts'
+import { readBackup, stoppable } from './backup-file.ts'
 import type { BackupOptions } from './backup-file.ts'
 
 /** Registers `keyturn backup`. */
@@ -42,12 +42,15 @@ async function runBackup(
     const written: BackupCount = { files: 0, bytes: 0 }
     await writeFileAtomic(
       target,
-      sealStream(passphrase, streamHome(context.homeFolder, options.all === true, written)),
+      sealStream(passphrase, stoppable(streamHome(context.homeFolder, options.all === true, written), context.signal)),
       {
         mode: 0o600,
         overwrite: options.force === true,
         beforeRename: async (temporary) => {
-          const read = await readHomeStream(openStream(passphrase, readBackup(temporary)), undefined)
+          const read = await readHomeStream(
+            openStream(passphrase, stoppable(readBackup(temporary), context.signal)),
+            undefined,
+          )
           if (read.files !== written.files || read.bytes !== written.bytes)
             throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
         },

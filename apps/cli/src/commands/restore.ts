@@ -10,7 +10,7 @@ import type { BackupCount } from '@keyturn/publisher/backup'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
-import { readBackup } from './backup-file.ts'
+import { readBackup, stoppable } from './backup-file.ts'
 import type { BackupOptions } from './backup-file.ts'
 
 /** Registers `keyturn restore`. */
@@ -61,14 +61,14 @@ async function runRestore(
 
 /** Beside its place first, then renamed: a home is whole or not there. */
 async function restoreTo(
-  { homeFolder: home, clock }: Context,
+  { homeFolder: home, clock, signal }: Context,
   source: string,
   passphrase: Uint8Array,
 ): Promise<BackupCount> {
   const draft = join(dirname(home), `.${basename(home)}.restore-${process.pid}`)
   await mkdir(draft, { recursive: true, mode: 0o700 })
   try {
-    const count = await readHomeStream(openStream(passphrase, readBackup(source)), draft)
+    const count = await readHomeStream(openStream(passphrase, stoppable(readBackup(source), signal)), draft)
     await readHome(draft)
     await markRestored(draft, clock())
     await rename(draft, home)

@@ -1,15 +1,17 @@
 import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import { formatBytes } from '@keyturn/primitives'
+import { formatBytes, printable } from '@keyturn/primitives'
 import { PublisherError } from '@keyturn/publisher'
-import { findProject, PROJECT_FILE, readProject } from '@keyturn/publisher/release'
+import { PROJECT_FILE } from '@keyturn/publisher/release'
 import type { Project, ServerOptions } from '@keyturn/publisher/release'
 import { shipRelease } from '@keyturn/publisher/ship'
-import type { Shipped, ShipSummary } from '@keyturn/publisher/ship'
+import type { PlannedSchedule, Shipped, ShipSummary } from '@keyturn/publisher/ship'
 import type { Command } from 'commander'
-import type { Cli, CommandResult, Context } from '../command.ts'
+import type { Cli, CommandData, CommandResult, Context } from '../command.ts'
+import { CliError } from '../errors.ts'
 import type { ChannelOption } from '../flags/channel.ts'
 import { withServer } from '../flags/server.ts'
+import { findProjectFor } from '../flags/project.ts'
+import { parseAt } from '../flags/time.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { counted, formatTable } from '../output.ts'
 import { warnOfKey } from './release/key-problem.ts'
@@ -23,6 +25,8 @@ interface ShipOptions extends ChannelOption, ServerOptions {
   readonly level: string
   readonly cache: boolean
   readonly runtimeKeyFile: boolean
+  readonly at?: string | undefined
+  readonly allowReadable?: boolean | undefined
 }
 
 /** Registers `keyturn ship`. */
@@ -42,18 +46,26 @@ export function registerShip(program: Command, cli: Cli): void {
       .option(
         '--no-runtime-key-file',
         'leave runtime-key.json out: the server delivers the key over Noise (default: as the release before)',
+      )
+      .option('--at <time>', 'schedule it: players fetch it now, sealed, and open it at this time (2026-12-04T18:00Z)')
+      .option(
+        '--allow-readable',
+        'with --at: accept that what archives do not hold, and the notes, can be read before',
       ),
   )
   cli.define<ShipOptions>(ship, {
-    example: ['keyturn ship', 'keyturn ship --channel beta --version-name 1.4.2'],
+    example: [
+      'keyturn ship',
+      'keyturn ship --channel beta --version-name 1.4.2',
+      'keyturn ship --at 2026-12-04T18:00Z --dry-run',
+    ],
     dryRun: true,
     run: runShip,
   })
 }
 
 async function projectOf(options: ShipOptions): Promise<Project> {
-  if (options.project !== undefined) return await readProject(resolve(options.project))
-  const found = await findProject(process.cwd())
+  const found = await findProjectFor(options)
   if (found !== undefined) return found
   throw new PublisherError('PRJ_NOT_FOUND', `No ${PROJECT_FILE} here or in a folder above`, {
     hint: 'Run "keyturn project init" beside the client, or name one with --project',
@@ -61,10 +73,15 @@ async function projectOf(options: ShipOptions): Promise<Project> {
 }
 
 async function runShip(context: Context, options: ShipOptions): Promise<CommandResult> {
+  if (options.at !== undefined && (options.percent !== undefined || options.resume === true))
+    throw new CliError('CLI_USAGE', 'A scheduled release opens for everybody: --at excludes --percent and --resume')
+  if (options.at === undefined && options.allowReadable === true)
+    throw new CliError('CLI_USAGE', '--allow-readable belongs to --at')
   const shipped = await shipRelease(context, {
     ...options,
     project: await projectOf(options),
     version: options.versionName,
+    atMs: options.at === undefined ? undefined : parseAt(options.at),
     percent: options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100),
     notes: options.notesFile === undefined ? undefined : await readFile(options.notesFile, 'utf8'),
     runtimeKeyFile: options.runtimeKeyFile ? undefined : false,
@@ -78,6 +95,10 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
         await context.ask.confirm(`Nothing changed since ${previous}. Ship it again as ${version}?`)
         return undefined
       }
+      if (summary.scheduled !== undefined) {
+        await context.ask.confirm(`Seal ${version} and open it on channel "${channel}" at ${summary.scheduled.at}?`)
+        return undefined
+      }
       const audience = percent === 100 ? 'all players' : `${percent} % of players`
       await context.ask.confirm(`Ship ${version} on channel "${channel}" to ${audience}?`)
       return undefined
@@ -88,7 +109,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
   return { data: shippedData(shipped), text: shippedText(shipped, context.dryRun) }
 }
 
-function shippedData(shipped: Shipped): Record<string, string | number | boolean | undefined> {
+function shippedData(shipped: Shipped): CommandData {
   return {
     shipped: shipped.headSequence !== undefined,
     unchanged: shipped.unchanged,
@@ -104,6 +125,8 @@ function shippedData(shipped: Shipped): Record<string, string | number | boolean
     full_bytes: shipped.fullBytes,
     head_sequence: shipped.headSequence,
     uploaded_bytes: shipped.report?.bytes,
+    opens_at: shipped.scheduled?.at,
+    readable_before: shipped.scheduled === undefined ? undefined : readableParts(shipped.scheduled.readable),
   }
 }
 
@@ -114,7 +137,14 @@ function shippedText(shipped: Shipped, dryRun: boolean): string {
     const nothing = `nothing ${dryRun ? 'would be' : 'was'} shipped`
     return `Nothing changed since ${previous ?? ''}: ${nothing}, ${channel} offers it already`
   }
-  if (headSequence === undefined) return `Would ship ${version}\n${summary}`
+  if (headSequence === undefined)
+    return `Would ${shipped.scheduled === undefined ? 'ship' : 'schedule'} ${version}\n${summary}`
+  if (shipped.scheduled !== undefined)
+    return [
+      summary,
+      `${version} is sealed and opens on ${channel} at ${shipped.scheduled.at}`,
+      'The first "keyturn release renew" after that time opens it; keep a backup of the home: the key is nowhere else',
+    ].join('\n')
   return `${summary}\nShipped ${version} on ${channel}: ${formatBytes(report?.bytes ?? 0)} uploaded`
 }
 
@@ -133,5 +163,23 @@ function summaryText(summary: ShipSummary): string {
         ? formatBytes(fullBytes)
         : `${formatBytes(downloadBytes)} coming from ${previous}, ${formatBytes(fullBytes)} for a first install`,
     ],
+    ...scheduleRows(summary.scheduled),
   ])
+}
+
+function scheduleRows(scheduled: PlannedSchedule | undefined): string[][] {
+  if (scheduled === undefined) return []
+  const parts = readableParts(scheduled.readable)
+  return [
+    ['opens', scheduled.at],
+    ['readable before', parts.length === 0 ? 'nothing' : parts.join(', ')],
+  ]
+}
+
+function readableParts({ files, archives, notes }: PlannedSchedule['readable']): string[] {
+  return [
+    ...files.map((path) => `the bytes of ${printable(path)}`),
+    ...archives.map((path) => `the name of ${printable(path)}`),
+    ...(notes ? ['the notes'] : []),
+  ]
 }

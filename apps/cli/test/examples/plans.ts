@@ -130,6 +130,10 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn launcher build --platform linux-x64 --out dist': { instead: { '--platform linux-x64': linuxOnly } },
   'keyturn project init --source client': { before: 'rm -rf client && cp -r source client' },
   'keyturn ship': { before: aProject, instead: { ship: 'ship --yes' } },
+  'keyturn ship --at 2026-12-04T18:00Z --dry-run': {
+    before: `${winter}\n${aProject}`,
+    instead: { '2026-12-04T18:00Z': tomorrow },
+  },
   'keyturn ship --channel beta --version-name 1.4.2': { before: aProject, instead: { ship: 'ship --yes' } },
   'keyturn release discard 1.5.0-rc1': { before: 'keyturn release prepare tree --release 1.5.0-rc1' },
   'keyturn launcher publish dist': { before: `keyturn launcher build ${linuxOnly} --out dist` },

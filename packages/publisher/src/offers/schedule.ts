@@ -17,8 +17,8 @@ import type { PutOffer, PutOfferOptions } from './put-offer.ts'
 import { runtimeKeyFile } from '../records/runtime-key-file.ts'
 import { sealTree } from './seal-tree.ts'
 import { adoptOffered, asContentKey, newestRelease, scheduledOn, sealedKeyOf } from '../records/sealed.ts'
-import { pinOf, signRelease } from '../release/sign-release.ts'
-import { findRelease, readReleases, replacedBy } from '../records/store.ts'
+import { checkSignsAlone, pinOf, signRelease } from '../release/sign-release.ts'
+import { findRelease, readReleases, replacedBy, rolesInForce } from '../records/store.ts'
 import type { StoredRelease } from '../records/store.ts'
 import { dueSchedule } from './switch.ts'
 import type { DueSchedule } from './switch.ts'
@@ -65,9 +65,8 @@ export async function scheduleRelease(
   options: ScheduleOptions,
 ): Promise<ScheduledRelease> {
   const { head: base } = await requireBase(home, channel, options.client)
-  const at = checkTime(options)
-  const other = base.preload ?? scheduledOn(home.description, channel)
-  if (other !== undefined && other.version !== version) throw alreadyScheduled(channel, other.version, other.at)
+  await checkSignsAlone(home, (await rolesInForce(home.paths, home.description.identity.prefix)).document)
+  const at = checkSchedule(home, channel, version, { base, ...options })
   await recoverReplaced(home, channel, version)
   const draft = await findRelease(home.paths, channel, version)
   const known = sealedKeyOf(home.description, draft.manifest)
@@ -78,6 +77,35 @@ export async function scheduleRelease(
   const offer = { ...offerOf(base), preload: { ...pinOf(signed), at } }
   const put = await putOffer(home, channel, { ...options, offer, base })
   return { ...put, release: signed, at, keyId: key.keyId, moved: known !== undefined }
+}
+
+/** What a schedule is measured against. */
+export interface SchedulePlace extends Pick<ScheduleOptions, 'atMs' | 'nowMs'> {
+  /** The newest verified head. */
+  readonly base: Head | undefined
+}
+
+/**
+ * Checks, before anything is packed, whether a release can be scheduled.
+ *
+ * @returns The time as the head has it.
+ * @throws {@link PublisherError} `REL_SCHEDULE_TIME`; `REL_SCHEDULED` while another one is; `REL_NO_OFFER` on a channel
+ *   that offers nothing yet.
+ */
+export function checkSchedule(
+  { description }: Pick<HomeSession, 'description'>,
+  channel: string,
+  version: string,
+  { base, ...times }: SchedulePlace,
+): string {
+  const at = checkTime(times)
+  if (base === undefined)
+    throw new PublisherError('REL_NO_OFFER', `Nothing is offered on channel "${channel}" yet`, {
+      hint: 'The first release of a channel cannot be scheduled: ship it without --at',
+    })
+  const other = base.preload ?? scheduledOn(description, channel)
+  if (other !== undefined && other.version !== version) throw alreadyScheduled(channel, other.version, other.at)
+  return at
 }
 
 /** What {@link cancelSchedule} ended. */
@@ -178,7 +206,7 @@ export function readableBefore(
   }
 }
 
-function checkTime({ atMs, nowMs }: ScheduleOptions): string {
+function checkTime({ atMs, nowMs }: Pick<ScheduleOptions, 'atMs' | 'nowMs'>): string {
   if (atMs > nowMs && atMs <= nowMs + MAX_SCHEDULE_DAYS * DAY_MS) return formatTime(atMs)
   throw new PublisherError(
     'REL_SCHEDULE_TIME',
@@ -233,7 +261,7 @@ async function seal(home: HomeSession, draft: StoredRelease, options: SealOption
       },
     )
   const offered = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === base.manifest.sha256)
-  checkReadable(offered, draft, options)
+  refuseReadable(draft, readableBefore(offered?.manifest, manifest), options.allowReadable)
   const key = await makeSealedKey(home, draft, nowMs)
   const tree = sealedTree(home, channel, manifest.version)
   const cuts = await sealTree(home, {
@@ -255,13 +283,17 @@ async function seal(home: HomeSession, draft: StoredRelease, options: SealOption
   })
 }
 
-function checkReadable(
-  offered: StoredRelease | undefined,
-  { manifest }: StoredRelease,
-  { allowReadable }: ScheduleOptions,
+/**
+ * Refuses a schedule that hides less than its publisher thinks.
+ *
+ * @throws {@link PublisherError} `REL_READABLE`.
+ */
+export function refuseReadable(
+  { manifest }: Pick<StoredRelease, 'manifest'>,
+  { files, archives, notes }: ReadableBefore,
+  allowReadable = false,
 ): void {
-  const { files, archives, notes } = readableBefore(offered?.manifest, manifest)
-  if (allowReadable === true || (files.length === 0 && archives.length === 0 && !notes)) return
+  if (allowReadable || (files.length === 0 && archives.length === 0 && !notes)) return
   const parts = [
     ...(files.length > 0 ? [`the bytes of ${listed(files)}`] : []),
     ...(archives.length > 0 ? [`the name of ${listed(archives)}`] : []),

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PublisherError } from '../errors.ts'
+import type { SealedKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { placeInside, removeInside } from '../inside.ts'
 import { readPublishedHead, readWaitingHead } from './heads.ts'
@@ -53,5 +54,10 @@ export async function discardRelease(home: HomeSession, channel: string, version
   if (release.tree === placeInside(home.paths.trees, channel, version))
     await removeInside(home.paths.trees, channel, version)
   await removeInside(home.paths.trees, channel, `.sealed-${version}`)
+  // A schedule that nobody ever saw is over; the numbers of its key stay taken.
+  const { sealedKeys = [] } = home.description
+  const isIts = (key: SealedKey): boolean => key.channel === channel && key.version === version
+  if (sealedKeys.some((key) => isIts(key) && key.at !== undefined))
+    await home.update({ sealedKeys: sealedKeys.map((key) => (isIts(key) ? { ...key, at: undefined } : key)) })
   return release
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { diffManifests } from '@keyturn/manifest'
+import { formatTime } from '@keyturn/manifest/publish'
 import { checkVersionName } from '@keyturn/manifest/publish'
 import type { Head, ReleaseManifest } from '@keyturn/manifest'
 import { canonicalJson, hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
@@ -19,12 +20,14 @@ import { earlierTree } from '../server/earlier-tree.ts'
 import { dropWaitingHead, readWaitingHead } from '../records/heads.ts'
 import { offerRelease } from '../offers/offer.ts'
 import { prepareRelease } from '../release/prepare-release.ts'
-import { checkProjectServer } from '../project/project-server.ts'
+import { checkProjectHome, projectTerms } from '../project/project-terms.ts'
 import { planProject } from '../project/project-plan.ts'
 import type { ProjectPlan } from '../project/project-plan.ts'
 import type { Project } from '../project/project.ts'
 import type { PublishReport } from '../release/publish-release.ts'
 import { putOffer } from '../offers/put-offer.ts'
+import { checkSchedule, readableBefore, refuseReadable, scheduleRelease } from '../offers/schedule.ts'
+import type { ReadableBefore } from '../offers/schedule.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../records/runtime-key-file.ts'
 import { openClient } from '../server/server.ts'
 import type { ServerOptions } from '../server/server.ts'
@@ -40,7 +43,7 @@ const DEFAULT_LEVEL = 12
 const SALT_BYTES = 16
 
 /** What takes time while a release is shipped. */
-export type ShipWork = 'packing' | 'hashing' | 'uploading'
+export type ShipWork = 'packing' | 'hashing' | 'sealing' | 'uploading'
 
 /** What is shipped, and to whom. */
 export interface ShipPlan extends ServerOptions {
@@ -62,6 +65,10 @@ export interface ShipPlan extends ServerOptions {
   readonly noCache?: boolean | undefined
   /** Whether players get the runtime key in a file of the release; default: as the release before, else they do. */
   readonly runtimeKeyFile?: boolean | undefined
+  /** Schedule it for this time instead, milliseconds since 1970: players fetch it now, and open it then. */
+  readonly atMs?: number | undefined
+  /** With `atMs`: accept that what is not in archives, and the notes, can be read before; default false. */
+  readonly allowReadable?: boolean | undefined
   /**
    * Asked once, when all is known and nothing is signed; not asked in a dry run. Throw to stop, or answer `false` to
    * stop
@@ -95,6 +102,15 @@ export interface ShipSummary {
    * Players would get what they have: files, rules and notes are those of the release that everybody is offered now.
    */
   readonly unchanged: boolean
+  /** Of a release that is scheduled. */
+  readonly scheduled: PlannedSchedule | undefined
+}
+
+/** When a release opens, and what of it can be read before. */
+export interface PlannedSchedule {
+  /** `YYYY-MM-DDTHH:MM:SSZ`. */
+  readonly at: string
+  readonly readable: ReadableBefore
 }
 
 /** A release that was shipped, or in a dry run would be. */
@@ -130,7 +146,7 @@ interface Shipment {
 export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<Shipped> {
   const { project } = plan
   const home = await openToRelease(host, { write: true })
-  checkProject(project, plan.server, home)
+  checkProjectHome(project, home.description, plan.server)
   const channel = checkChannelName(plan.channel ?? home.description.channel)
   const client = await openClient(plan, home)
   const { base, server, refused } = await catchUp(home, channel, client)
@@ -139,6 +155,8 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const version = plan.version ?? (await projectVersion(project, host.clock(), taken))
   checkVersionName(version) // before it becomes part of a path that is emptied
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
+  if (plan.atMs !== undefined)
+    checkSchedule(home, channel, version, { base: base?.head, atMs: plan.atMs, nowMs: host.clock() })
   const made = await planProject(project)
   for (const warning of made.warnings) host.warn(warning)
   await makeRoom(host, home, version, { channel, offered: base?.head })
@@ -153,10 +171,21 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
       ...(await summaryOf(shipment, draft)),
       percent: shareOf(base?.head, percent),
       unchanged: isUnchanged(plan, { offered: base?.head, before, draft: draft.manifest }),
+      scheduled: await plannedSchedule(plan, shipment, { base: base?.head, draft }),
     }
+    if (!host.dryRun && summary.scheduled !== undefined)
+      refuseReadable(draft, summary.scheduled.readable, plan.allowReadable)
     if (host.dryRun || (await plan.confirm(summary)) === false) {
       await discardRelease(home, channel, version)
       return { ...summary, headSequence: undefined, report: undefined }
+    }
+    if (plan.atMs !== undefined) {
+      const { atMs, allowReadable } = plan
+      const terms = { client, atMs, allowReadable, nowMs: host.clock(), signal: host.signal }
+      const { head, report } = await watched(plan, 'sealing', (progress) =>
+        scheduleRelease(home, channel, version, { ...terms, progress }),
+      )
+      return { ...summary, headSequence: head.head.sequence, report }
     }
     const release = await signRelease(home, draft)
     const { head, report } = await watched(plan, 'uploading', (progress) =>
@@ -179,15 +208,6 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
     await discardRelease(home, channel, version).catch(() => undefined) // it was offered, or is needed: then it stays
     throw error
   }
-}
-
-function checkProject(project: Project, server: string | undefined, { description }: HomeSession): void {
-  if (project.product !== undefined && project.product !== description.product)
-    throw new PublisherError(
-      'CLI_USAGE',
-      `The project is "${project.product}", this home is of "${description.product}"`,
-    )
-  checkProjectServer(server, project, description)
 }
 
 /** Runs one piece of work under its watcher. */
@@ -227,9 +247,21 @@ async function makeRoom(
       hint: 'Give another --version-name; a dry run replaces nothing',
     })
   const waiting = await readWaitingHead(home.paths, channel)
+  const isSealed = waiting?.head.preload?.version === version && offered?.preload?.version !== version
   const isOvertaken = offered !== undefined && waiting !== undefined && waiting.head.sequence <= offered.sequence
-  if (isOvertaken || waiting?.head.manifest.version === version) await dropWaitingHead(home.paths, channel)
+  if (isOvertaken || isSealed || waiting?.head.manifest.version === version) await dropWaitingHead(home.paths, channel)
   await discardRelease(home, channel, version)
+}
+
+/** What the encryption of archives will not cover until the hour, beside what everybody is offered now. */
+async function plannedSchedule(
+  { atMs }: ShipPlan,
+  { home, channel }: Shipment,
+  { base, draft }: { readonly base: Head | undefined; readonly draft: StoredRelease },
+): Promise<PlannedSchedule | undefined> {
+  if (atMs === undefined) return undefined
+  const offered = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === base?.manifest.sha256)
+  return { at: formatTime(atMs), readable: readableBefore(offered?.manifest, draft.manifest) }
 }
 
 /** A release without a key file is followed by one without: its publisher keeps the key on a server. */
@@ -246,7 +278,7 @@ function shareOf(base: Head | undefined, percent: number | undefined): number {
 async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment): Promise<StoredRelease> {
   const { project } = plan
   const { home, client, channel, before, version, notes, made } = shipment
-  const { selection, layout } = made
+  const { selection } = made
   const tree = join(home.paths.trees, channel, version)
   await removeInside(home.paths.trees, channel, version)
   const earlier = await earlierTree(host, home, before, client)
@@ -269,13 +301,11 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
   } finally {
     await earlier.release()
   }
-  const { keep, program, requires } = project
-  const rules = { keep, program, requires, layout, components: project.layout.components }
   const warn = (text: string): void => host.warn(text)
-  const terms = { ...rules, warn, nowMs: host.clock(), signal: host.signal }
+  const terms = { ...projectTerms(project, made), warn, nowMs: host.clock(), signal: host.signal }
   try {
     return await watched(plan, 'hashing', (progress) =>
-      prepareRelease(home, { tree, channel, version, selection, notes, ...terms, progress }),
+      prepareRelease(home, { tree, channel, version, notes, ...terms, progress }),
     )
   } catch (error) {
     await removeInside(home.paths.trees, channel, version)
@@ -287,7 +317,7 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
 async function summaryOf(
   { before, channel, version, home }: Shipment,
   draft: StoredRelease,
-): Promise<Omit<ShipSummary, 'percent' | 'unchanged'>> {
+): Promise<Omit<ShipSummary, 'percent' | 'unchanged' | 'scheduled'>> {
   const fullBytes = draft.manifest.totals?.downloadBytes ?? 0
   const difference = before === undefined ? undefined : diffManifests(before.manifest, draft.manifest)
   return {

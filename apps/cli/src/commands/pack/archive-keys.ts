@@ -83,7 +83,14 @@ async function homeKeyOf(context: Context, archive: string): Promise<HomeContent
     keyId: open.keyId,
     keyCommitment: open.keyCommitment.slice(),
   }))
-  return home.contentKeys.find(
+  const sealed = (home.sealedKeys ?? []).map((key): HomeContentKey => ({
+    keyId: key.keyId,
+    verifierPub: key.verifierPub,
+    commitment: key.commitment,
+    created: key.created,
+    status: 'active',
+  }))
+  return [...home.contentKeys, ...sealed].find(
     (known) => known.keyId === keyId && equalBytes(hexDecode(known.commitment), keyCommitment),
   )
 }

@@ -3,7 +3,7 @@ import { formatBytes, hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { counted, formatTable } from '../../output.ts'
-import { findVerifier } from './archive-keys.ts'
+import { findContentKey, findVerifier } from './archive-keys.ts'
 import type { ArchiveKeyFlags } from './archive-keys.ts'
 import { requireFiles } from '../../paths.ts'
 
@@ -11,7 +11,7 @@ import { requireFiles } from '../../paths.ts'
 export function registerList(parent: Command, cli: Cli): void {
   const command = parent
     .command('list')
-    .description('list the files of an archive; no key is needed')
+    .description('list the files of an archive; only one that is sealed until an hour needs the home that made it')
     .requiredOption('--archive <file>', 'archive to read')
     .option(
       '--public-key <file>',
@@ -26,8 +26,12 @@ export function registerList(parent: Command, cli: Cli): void {
 
 async function runList(context: Context, flags: ArchiveKeyFlags): Promise<CommandResult> {
   requireFiles(flags.archive, flags.publicKey)
-  const verifiers = (await findVerifier(context, flags))?.verifiers ?? 'unchecked'
-  return withArchiveFile(flags.archive, { verifiers }, (archive) => {
+  const found = await findVerifier(context, flags)
+  const verifiers = found?.verifiers ?? 'unchecked'
+  const isSealed = await withArchiveFile(flags.archive, { verifiers: 'unchecked' }, (archive) => !archive.listable)
+  // The names are encrypted until the hour of the release; the home that sealed it has the key.
+  const contentKey = isSealed && found !== undefined ? await findContentKey(context, flags, found) : undefined
+  return withArchiveFile(flags.archive, { verifiers, contentKey }, (archive) => {
     const note = archive.signatureChecked ? 'signature checked' : 'signature unchecked: give --public-key'
     const rows = archive.entries.map(({ size, storedSize, slot, path }) => [
       formatBytes(size),

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { formatBytes } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
@@ -10,13 +10,16 @@ import { activeContentKey, openHome } from '@keyturn/publisher'
 import type { HomeSession, SealedKey } from '@keyturn/publisher'
 import { settleSchedules } from '@keyturn/publisher/offers'
 import { newestRelease, writeRuntimeKeyFile } from '@keyturn/publisher/records'
-import { earlierTree, packTree } from '@keyturn/publisher/release'
+import { checkProjectHome, earlierTree, packTree, planProject, PROJECT_FILE } from '@keyturn/publisher/release'
+import type { PackPlan } from '@keyturn/publisher/release'
+import { findProjectFor, withProject } from '../../flags/project.ts'
+import type { ProjectOption } from '../../flags/project.ts'
 import { counted } from '../../output.ts'
 import { requireFolder } from '../../paths.ts'
 import { channelOf } from '../../flags/channel.ts'
 
-interface TreeOptions {
-  readonly input: string
+interface TreeOptions extends ProjectOption {
+  readonly input?: string | undefined
   readonly output: string
   readonly channel?: string | undefined
   readonly level: string
@@ -28,20 +31,22 @@ interface TreeOptions {
 
 /** Registers `keyturn pack tree`: the step from a source tree to a release tree, with the keys of the home. */
 export function registerPackTree(pack: Command, cli: Cli): void {
-  const tree = pack
-    .command('tree')
-    .description(
-      'pack each top folder of a source tree into an archive with the keys of the home: what "release prepare" takes',
-    )
-    .requiredOption('--input <dir>', 'source tree; loose files are copied')
-    .requiredOption('--output <dir>', 'release tree to make; new or empty')
-    .option('--channel <name>', 'channel whose newest release it follows (default: that of the home)')
-    .option('--level <n>', 'zstd level, 1 to 22', '12')
-    .option('--jobs <n>', 'threads (default: one a core)')
-    .option('--fresh', 'take no stored bytes over from the release before')
-    .option('--no-cache', 'read every file, also where size, times and inode are as when it was packed last')
-    .option('--no-runtime-key-file', 'leave runtime-key.json out: the key is handed out over Noise')
-  cli.define<TreeOptions>(tree, { example: 'keyturn pack tree --input client --output out/tree', run: runTree })
+  const tree = withProject(
+    pack
+      .command('tree')
+      .description(
+        'pack each top folder of a source tree into an archive with the keys of the home: what "release prepare" takes',
+      )
+      .option('--input <dir>', 'source tree; loose files are copied (default: the source of the project)')
+      .requiredOption('--output <dir>', 'release tree to make; new or empty')
+      .option('--channel <name>', 'channel whose newest release it follows (default: that of the home)')
+      .option('--level <n>', 'zstd level, 1 to 22', '12')
+      .option('--jobs <n>', 'threads (default: one a core)')
+      .option('--fresh', 'take no stored bytes over from the release before')
+      .option('--no-cache', 'read every file, also where size, times and inode are as when it was packed last')
+      .option('--no-runtime-key-file', 'leave runtime-key.json out: the key is handed out over Noise'),
+  )
+  cli.define<TreeOptions>(tree, { example: ['keyturn pack tree --input client --output out/tree'], run: runTree })
 }
 
 /** A scheduled release that is offered by now is one that others follow. */
@@ -54,9 +59,34 @@ async function openSettled(context: Context): Promise<HomeSession> {
   return locked
 }
 
+/** What is packed, and by which rules: those of the project whose source it is, as in `keyturn ship`. */
+async function sourceOf(
+  context: Context,
+  options: TreeOptions,
+  home: HomeSession,
+): Promise<Pick<PackPlan, 'input' | 'selection' | 'layout'>> {
+  const project = await findProjectFor(options)
+  const input = options.input === undefined ? project?.source : resolve(options.input)
+  if (input === undefined)
+    throw new CliError('CLI_USAGE', `What is to be packed? There is no ${PROJECT_FILE} here or in a folder above`, {
+      hint: 'Give --input with the folder of the client, or run "keyturn project init" beside it',
+    })
+  requireFolder(input)
+  if (project === undefined) return { input }
+  if (input !== project.source) {
+    context.warn(`"${project.file}" is about "${project.source}": its rules are not used for "${input}"`)
+    return { input }
+  }
+  checkProjectHome(project, home.description)
+  const made = await planProject(project)
+  for (const warning of made.warnings) context.warn(warning)
+  return { input, selection: made.selection, layout: project.layout }
+}
+
 async function runTree(context: Context, options: TreeOptions): Promise<CommandResult> {
-  requireFolder(options.input)
+  if (options.input !== undefined) requireFolder(options.input)
   const home = await openSettled(context)
+  const source = await sourceOf(context, options, home)
   const output = resolve(options.output)
   if (
     (
@@ -66,13 +96,15 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
       })
     ).length > 0
   )
-    throw new CliError('CLI_EXISTS', `"${output}" is not empty`)
+    throw new CliError('CLI_EXISTS', `"${output}" is not empty`, {
+      hint: 'Name a new folder, or remove what an interrupted run left there',
+    })
   const earlier = options.fresh === true ? undefined : await newestRelease(home, channelOf(options, home.description))
   const { folder: previous } = await earlierTree(context, home, earlier)
   const progress = context.out.progress('packing')
   try {
     const report = await packTree(home, {
-      input: resolve(options.input),
+      ...source,
       output,
       previous,
       level: wholeNumber(options.level, '--level', 1, 22),
@@ -98,6 +130,10 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
         `${formatBytes(report.originalBytes)} became ${formatBytes(report.archiveBytes)}` +
         `${report.carriedFiles > 0 ? `, ${counted(report.carriedFiles, 'file')} as they were` : ''}`,
     }
+  } catch (error) {
+    // It was empty or not there: half a release tree would pass for a whole one.
+    await rm(output, { recursive: true, force: true })
+    throw error
   } finally {
     progress.end()
   }

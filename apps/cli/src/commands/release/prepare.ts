@@ -3,16 +3,20 @@ import { formatBytes } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { CliError } from '../../errors.ts'
+import { findProjectFor, withProject } from '../../flags/project.ts'
+import type { ProjectOption } from '../../flags/project.ts'
 import { collect, wholeNumber } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 import { openHome } from '@keyturn/publisher'
-import { prepareRelease, trustPin } from '@keyturn/publisher/release'
+import type { HomeSession } from '@keyturn/publisher'
+import { checkProjectHome, planProject, prepareRelease, projectTerms, trustPin } from '@keyturn/publisher/release'
+import type { Project, ProjectTerms } from '@keyturn/publisher/release'
 import { refuseWhileRotating } from '@keyturn/publisher/pending'
 import { channelOf } from '../../flags/channel.ts'
 import type { ChannelOption } from '../../flags/channel.ts'
 import { droppedFrom } from './tree.ts'
 
-interface PrepareOptions extends ChannelOption {
+interface PrepareOptions extends ChannelOption, ProjectOption {
   readonly release?: string | undefined
   readonly notesFile?: string | undefined
   readonly days: string
@@ -30,36 +34,41 @@ interface PrepareOptions extends ChannelOption {
 
 /** Registers `keyturn release prepare`. */
 export function registerPrepare(release: Command, cli: Cli): void {
-  const prepare = release
-    .command('prepare')
-    .description(
-      'make the manifest of a release tree: hash every file, index the archives; nothing is signed or uploaded',
-    )
-    .argument('<tree>', 'folder with the files as players get them')
-    .option('--channel <name>', 'the channel (default: that of the home)')
-    .option('--release <version>', 'YYYY.MM.DD-N (default: today with the next number)')
-    .option('--allow-tag', 'allow versions like 2026.04.15-full')
-    .option('--notes-file <file>', 'Markdown for players')
-    .option('--days <n>', 'days until the manifest expires, at most 400', '365')
-    .option('--min-launcher-version <version>', 'older launchers refuse to apply it')
-    .option('--format <name>', 'm2pack or legacy-json-blob (default: m2pack when there is an archive)')
-    .option('--exclude <glob>', 'leave files out; may be given several times', collect)
-    .option('--include <glob>', 'take files that look like junk or secrets; may be given several times', collect)
-    .option('--keep <glob>', 'files that players may change: never set back; may be given several times', collect)
-    .option(
-      '--program <system=path>',
-      'what launchers start, as in windows=Game.exe; may be given several times',
-      collect,
-    )
-    .option(
-      '--drop-original',
-      "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs",
-    )
-    .option(
-      '--launcher <path>',
-      'the launcher inside the tree: the original launcher wants to know it; it is not one of the files',
-    )
-    .option('--move-to-identity', 'installs with pinned keys that accept this release trust the identity from then on')
+  const prepare = withProject(
+    release
+      .command('prepare')
+      .description(
+        'make the manifest of a release tree: hash every file, index the archives; nothing is signed or uploaded',
+      )
+      .argument('<tree>', 'folder with the files as players get them')
+      .option('--channel <name>', 'the channel (default: that of the home)')
+      .option('--release <version>', 'YYYY.MM.DD-N (default: today with the next number)')
+      .option('--allow-tag', 'allow versions like 2026.04.15-full')
+      .option('--notes-file <file>', 'Markdown for players')
+      .option('--days <n>', 'days until the manifest expires, at most 400', '365')
+      .option('--min-launcher-version <version>', 'older launchers refuse to apply it')
+      .option('--format <name>', 'm2pack or legacy-json-blob (default: m2pack when there is an archive)')
+      .option('--exclude <glob>', 'leave files out; may be given several times', collect)
+      .option('--include <glob>', 'take files that look like junk or secrets; may be given several times', collect)
+      .option('--keep <glob>', 'files that players may change: never set back; may be given several times', collect)
+      .option(
+        '--program <system=path>',
+        'what launchers start, as in windows=Game.exe; may be given several times',
+        collect,
+      )
+      .option(
+        '--drop-original',
+        "leave out what the original's release tree leaves out: logs, symbols, .pck with an .m2p twin, docs",
+      )
+      .option(
+        '--launcher <path>',
+        'the launcher inside the tree: the original launcher wants to know it; it is not one of the files',
+      )
+      .option(
+        '--move-to-identity',
+        'installs with pinned keys that accept this release trust the identity from then on',
+      ),
+  )
   cli.define<PrepareOptions>(prepare, {
     example: 'keyturn release prepare ./tree --notes-file notes.md',
     run: (context, options, [tree]) => runPrepare(context, options, tree as string),
@@ -70,6 +79,8 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
   const home = await openHome(context, { write: true })
   await refuseWhileRotating(home.paths)
   const days = wholeNumber(options.days, '--days', 1, 400)
+  const project = await findProjectFor(options)
+  const terms = await termsOf(context, home, project)
   const progress = context.out.progress('hashing')
   const dropped: string[] = []
   const drops = droppedFrom(options.exclude ?? [], options.dropOriginal === true)
@@ -79,7 +90,8 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
       days,
       channel: channelOf(options, home.description),
       version: options.release,
-      notes: options.notesFile === undefined ? undefined : await readNotes(options.notesFile),
+      ...terms,
+      notes: await notesOf(options, project),
       minLauncherVersion: options.minLauncherVersion,
       format: options.format,
       allowTag: options.allowTag === true,
@@ -89,9 +101,9 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
       signal: context.signal,
       warn: context.warn,
       progress,
-      keep: options.keep,
-      program: programsOf(options.program),
-      selection: { include: options.include },
+      keep: options.keep ?? terms?.keep,
+      program: programsOf(options.program) ?? terms?.program,
+      selection: { exclude: terms?.selection.exclude, include: options.include ?? terms?.selection.include },
       keeps: (path, all) => {
         if (!drops(path, all)) return true
         dropped.push(path)
@@ -125,6 +137,24 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
   } finally {
     progress.end()
   }
+}
+
+/** What the manifest takes from the project, as in `keyturn ship`. */
+async function termsOf(
+  context: Context,
+  { description }: HomeSession,
+  project: Project | undefined,
+): Promise<ProjectTerms | undefined> {
+  if (project === undefined) return undefined
+  checkProjectHome(project, description)
+  const made = await planProject(project)
+  for (const warning of made.warnings) context.warn(warning)
+  return projectTerms(project, made)
+}
+
+async function notesOf({ notesFile }: PrepareOptions, project: Project | undefined): Promise<string | undefined> {
+  const file = notesFile ?? project?.notes
+  return file === undefined ? undefined : await readNotes(file)
 }
 
 async function readNotes(file: string): Promise<string> {
