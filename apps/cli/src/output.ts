@@ -179,11 +179,10 @@ function barProgress(bar: Bar, label: string, unit: 'bytes' | 'count'): Progress
       const part = total > 0 ? Math.min(1, done / total) : undefined
       const filled = Math.round((part ?? 0) * 20)
       const left = total > 0 ? rate.secondsLeft(total - done, now) : undefined
+      const drawn = `${'█'.repeat(filled)}${'░'.repeat(20 - filled)} ${Math.floor((part ?? 0) * 100)} %`
       bar.draw(
         [
-          part === undefined
-            ? `${label} ${show(done)}`
-            : `${label} ${'█'.repeat(filled)}${'░'.repeat(20 - filled)} ${Math.floor(part * 100)} %  ${show(done)}/${show(total)}`,
+          part === undefined ? `${label} ${show(done)}` : `${label} ${drawn}  ${show(done)}/${show(total)}`,
           `${show(Math.round(rate.perSecond))}/s`,
           ...(left === undefined ? [] : [`${formatDuration(left)} left`]),
         ].join('  '),
