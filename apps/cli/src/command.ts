@@ -34,6 +34,7 @@ import type { PublisherHost } from '@keyturn/publisher'
 import { Output } from './output.ts'
 import type { TextStream } from './output.ts'
 import { writeReport } from './report.ts'
+import { unknownFlag, usageError } from './usage-error.ts'
 
 /** Data of a JSON envelope. Members that are undefined are left out. */
 export type CommandData = Readonly<Record<string, JsonValue | undefined>>
@@ -208,7 +209,7 @@ export class Cli {
       .filter((word) => !word.startsWith('-'))
       .slice(0, 2)
       .map((word) => printable(word, 40))
-    const error = thrown instanceof CommanderError ? usageError(thrown, this.#unknownFlag(argv)) : thrown
+    const error = thrown instanceof CommanderError ? usageError(thrown, unknownFlag(this.#program, argv)) : thrown
     const flags = {
       json: argv.includes('--json'),
       events: false,
@@ -221,17 +222,6 @@ export class Cli {
       new Output(flags, this.#environment.stdout, this.#environment.stderr),
       undefined,
     )
-  }
-
-  /** A flag that the command does not have: a missing one that is misspelled is named as it was written. */
-  #unknownFlag(argv: readonly string[]): string | undefined {
-    let command = this.#program
-    for (const word of argv)
-      command = command.commands.find((sub) => sub.name() === word || sub.aliases().includes(word)) ?? command
-    const known = [...this.#program.options, ...command.options].flatMap(({ long, short }) => [long, short])
-    return argv
-      .map((word) => word.split('=')[0] ?? '')
-      .find((word) => /^--[a-z]/.test(word) && word !== '--help' && !known.includes(word))
   }
 
   async #execute<Options>(command: Command, spec: CommandSpec<Options>): Promise<void> {
@@ -391,21 +381,6 @@ function descriptorNumber(text: string): number {
   if (!Number.isInteger(fd) || fd < 0 || fd > 1023)
     throw new CliError('CLI_USAGE', `--passphrase-fd wants a descriptor number, not "${printable(text)}"`)
   return fd
-}
-
-function usageError(error: CommanderError, unknown: string | undefined): KeyturnError {
-  if (error.code === 'commander.missingMandatoryOptionValue' && unknown !== undefined)
-    return new CliError('CLI_USAGE', `Unknown option '${printable(unknown, 60)}'`, {
-      hint: 'Run the command with --help',
-      cause: error,
-    })
-  const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
-  if (error.code === 'commander.help')
-    return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })
-  return new CliError('CLI_USAGE', printable(message.charAt(0).toUpperCase() + message.slice(1), 400), {
-    hint: 'Run the command with --help',
-    cause: error,
-  })
 }
 
 function withoutUndefined(record: CommandData): Record<string, JsonValue> {

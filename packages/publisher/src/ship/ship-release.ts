@@ -179,14 +179,7 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
       await discardRelease(home, channel, version)
       return { ...summary, headSequence: undefined, report: undefined }
     }
-    if (plan.atMs !== undefined) {
-      const { atMs, allowReadable } = plan
-      const terms = { client, atMs, allowReadable, nowMs: host.clock(), signal: host.signal }
-      const { head, report } = await watched(plan, 'sealing', (progress) =>
-        scheduleRelease(home, channel, version, { ...terms, progress }),
-      )
-      return { ...summary, headSequence: head.head.sequence, report }
-    }
+    if (plan.atMs !== undefined) return { ...summary, ...(await schedule(host, plan, shipment, plan.atMs)) }
     const release = await signRelease(home, draft)
     const { head, report } = await watched(plan, 'uploading', (progress) =>
       putOffer(home, channel, {
@@ -208,6 +201,20 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
     await discardRelease(home, channel, version).catch(() => undefined) // it was offered, or is needed: then it stays
     throw error
   }
+}
+
+/** Seals and schedules the draft instead of offering it. */
+async function schedule(
+  { clock, signal }: PublisherHost,
+  plan: ShipPlan,
+  { home, channel, version, client }: Shipment,
+  atMs: number,
+): Promise<Pick<Shipped, 'headSequence' | 'report'>> {
+  const { allowReadable } = plan
+  const { head, report } = await watched(plan, 'sealing', (progress) =>
+    scheduleRelease(home, channel, version, { client, atMs, allowReadable, nowMs: clock(), signal, progress }),
+  )
+  return { headSequence: head.head.sequence, report }
 }
 
 /** Runs one piece of work under its watcher. */

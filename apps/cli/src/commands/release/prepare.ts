@@ -9,6 +9,7 @@ import { collect, wholeNumber } from '../../flags/values.ts'
 import { formatTable } from '../../output.ts'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
+import type { StoredRelease } from '@keyturn/publisher/records'
 import { checkProjectHome, planProject, prepareRelease, projectTerms, trustPin } from '@keyturn/publisher/release'
 import type { Project, ProjectTerms } from '@keyturn/publisher/release'
 import { refuseWhileRotating } from '@keyturn/publisher/pending'
@@ -110,32 +111,36 @@ async function runPrepare(context: Context, options: PrepareOptions, tree: strin
         return false
       },
     })
-    const { version, sequence, totals, format } = release.manifest
-    return {
-      data: {
-        version,
-        sequence,
-        format,
-        folder: release.folder,
-        manifest_sha256: release.sha256,
-        manifest_bytes: release.bytes.length,
-        files: totals?.files,
-        bytes: totals?.bytes,
-        download_bytes: totals?.downloadBytes,
-        dropped,
-      },
-      text: formatTable([
-        ['release', `${version}, sequence ${sequence}, ${format}`],
-        [
-          'files',
-          `${totals?.files ?? 0}, ` +
-            `${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`,
-        ],
-        ['manifest', `${release.folder} (SHA-256 ${release.sha256})`],
-      ]),
-    }
+    return prepared(release, dropped)
   } finally {
     progress.end()
+  }
+}
+
+function prepared(release: StoredRelease, dropped: readonly string[]): CommandResult {
+  const { version, sequence, totals, format } = release.manifest
+  return {
+    data: {
+      version,
+      sequence,
+      format,
+      folder: release.folder,
+      manifest_sha256: release.sha256,
+      manifest_bytes: release.bytes.length,
+      files: totals?.files,
+      bytes: totals?.bytes,
+      download_bytes: totals?.downloadBytes,
+      dropped: [...dropped],
+    },
+    text: formatTable([
+      ['release', `${version}, sequence ${sequence}, ${format}`],
+      [
+        'files',
+        `${totals?.files ?? 0}, ` +
+          `${formatBytes(totals?.bytes ?? 0)}${dropped.length === 0 ? '' : `, ${dropped.length} left out`}`,
+      ],
+      ['manifest', `${release.folder} (SHA-256 ${release.sha256})`],
+    ]),
   }
 }
 
