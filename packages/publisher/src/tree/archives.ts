@@ -78,15 +78,11 @@ export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackR
   const cache = remember === undefined ? undefined : await StatCache.open(home, plan.input, remember())
   const layout = await planTree(plan)
   await mkdir(plan.output, { recursive: true })
-  const totalBytes = await bytesOf(plan.input, layout)
+  const progress = plan.progress && withTotal(plan.progress, await bytesOf(plan.input, layout))
   let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
   for (const archive of layout.archives) {
     plan.signal.throwIfAborted()
-<<<<<<< HEAD
-    report = await packOne(home, { ...plan, cache }, archive, report)
-=======
-    report = await packOne(home, plan, archive, { ...report, totalBytes })
->>>>>>> 775b84da (feat(cli): ship at an hour; the steps of ship read the project; words on Ctrl-C, true progress, gc in words, sealed archives listed)
+    report = await packOne(home, { ...plan, cache, progress }, archive, report)
   }
   for (const { path } of layout.loose) {
     plan.signal.throwIfAborted()
@@ -98,23 +94,27 @@ export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackR
   return report
 }
 
-<<<<<<< HEAD
-interface RememberingPlan extends PackPlan {
-  readonly cache: StatCache | undefined
-=======
 /** What is to be packed, so that a watcher sees how far it is from the first byte on. */
 async function bytesOf(input: string, { archives }: Layout): Promise<number> {
   let bytes = 0
   for (const { root, files } of archives) for (const path of files) bytes += (await lstat(join(input, root, path))).size
   return bytes
->>>>>>> 775b84da (feat(cli): ship at an hour; the steps of ship read the project; words on Ctrl-C, true progress, gc in words, sealed archives listed)
+}
+
+/** A watcher that hears the total each time. */
+function withTotal(progress: Progress, totalBytes: number): Progress {
+  return { update: (done) => progress.update(done, totalBytes), end: () => progress.end() }
+}
+
+interface RememberingPlan extends PackPlan {
+  readonly cache: StatCache | undefined
 }
 
 async function packOne(
   home: HomeSession,
   plan: RememberingPlan,
   planned: PlannedArchive,
-  { totalBytes, ...before }: PackReport & { readonly totalBytes: number },
+  before: PackReport,
 ): Promise<PackReport> {
   const output = join(plan.output, planned.path)
   await mkdir(dirname(output), { recursive: true })
@@ -122,35 +122,11 @@ async function packOne(
   const looks = plan.cache === undefined ? undefined : looksOf(plan.input, planned)
   const previous = await openPrevious(home, from)
   try {
-<<<<<<< HEAD
     const copied = await copyOne(home, { plan, planned, looks, previous: previous?.archive, output, before })
     const { files, originalBytes, archiveBytes, carriedFiles } =
       copied ?? (await buildOne(home, plan, { planned, previous: previous?.archive, output, before }))
     if (copied === undefined && plan.cache !== undefined && looks !== undefined)
       await noteOne(home, plan.cache, { plan, planned, looks, output })
-=======
-    const { slots } = home.description
-    const aliases = [
-      keyAlias.content(active.keyId),
-      home.description.aliases.archiveSigning,
-      ...slots.map(keyAlias.slot),
-    ]
-    const result = await keys.lendAll(
-      aliases,
-      async ([key, signingSeed, ...secrets]) =>
-        await buildFolder(join(plan.input, planned.root), output, {
-          contentKey: { keyId: active.keyId, key: key as Uint8Array },
-          signingSeed: signingSeed as Uint8Array,
-          slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
-          previous: previous?.archive,
-          files: planned.files,
-          signal: plan.signal,
-          ...(plan.level === undefined ? {} : { level: plan.level }),
-          ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
-          onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes, totalBytes),
-        }),
-    )
->>>>>>> 775b84da (feat(cli): ship at an hour; the steps of ship read the project; words on Ctrl-C, true progress, gc in words, sealed archives listed)
     return {
       archives: before.archives + 1,
       files: before.files + files,
