@@ -4,6 +4,7 @@ import type { KeyState } from '@keyturn/kel'
 import type { SignedEvent } from '@keyturn/kel/owner'
 import { writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import {
+  base64Encode,
   concatBytes,
   ed25519PublicKey,
   hexEncode,
@@ -12,7 +13,7 @@ import {
   utf8Encode,
   x25519PublicKey,
 } from '@keyturn/primitives'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { keyAgreementOf } from '../src/keys/key-agreement.ts'
 import { codeOf, world } from './noise-world.ts'
@@ -80,8 +81,8 @@ async function attester(name = 'attester'): Promise<{
   }
 }
 
-async function devices() {
-  const scene = await world('devices')
+async function devices(options: Parameters<typeof world>[1] = {}) {
+  const scene = await world('devices', options)
   await scene.client.putRuntimeKey('metin2', 4, writeRuntimeKeyBlob(scene.runtimeKey))
   const server = await scene.addDevice('server')
   await scene.announce()
@@ -254,6 +255,50 @@ describe('runtimeKeyAccess: devices', () => {
       'metin2',
       await identity.say(seed, { at: ago(1), name: 'L\u00fcks \u{1f469}\u200d\u{1f680}' }),
     )
+  })
+
+  it('decodes no log for an identity that is not listed', async () => {
+    const { running, seed } = await devices()
+    const word = await (await attester()).say(seed)
+    const answer = await fetch(`${running.url}/v1/products/metin2/devices:attest`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        prefix: word.prefix,
+        document: base64Encode(word.document),
+        statement: base64Encode(word.statement),
+        // Fits the pattern of base64, but is none: reading it would be a 400.
+        log: 'A',
+      }),
+    })
+    expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([404, 'SRV_NOT_FOUND'])
+  })
+
+  it('locks nothing for a statement that does not verify, and takes no more than a budget of all callers', async () => {
+    const { client, running, seed } = await devices({ rates: { witnessPerMinute: 2, trustProxy: true } })
+    const identity = await attester()
+    await client.putAttester('metin2', identity.prefix, identity.log(), 'guild')
+    const word = await identity.say(seed)
+    const post = (address: string, more: object = {}) =>
+      fetch(`${running.url}/v1/products/metin2/devices:attest`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-forwarded-for': address },
+        body: JSON.stringify({
+          prefix: word.prefix,
+          document: base64Encode(word.document),
+          statement: base64Encode(word.document),
+          ...more,
+        }),
+      })
+    const transaction = vi.spyOn(running.server.context.metadata, 'transaction')
+    expect((await post('10.0.0.1')).status).toBe(400)
+    expect(transaction).not.toHaveBeenCalled()
+    const statuses: number[] = []
+    for (let at = 2; at <= 17; at++) statuses.push((await post(`10.0.0.${at}`)).status)
+    expect([statuses.at(-2), statuses.at(-1)]).toEqual([400, 429])
+    // What devices say uses up nothing of telemetry or of the witness.
+    const report = await fetch(`${running.url}/v1/reports`, { method: 'POST', headers: { 'x-forwarded-for': '1.1.1.1' } })
+    expect(report.status).not.toBe(429)
   })
 
   it('a log that is known under one prefix is not accepted under another', async () => {

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { parseKill, signKill, writeKills } from '@keyturn/manifest/kill'
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
+import type { KeyturnError } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'
+import type { MetadataStore } from '../src/storage/metadata-store.ts'
+import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import { keyId, signerOf, TestPublisher } from './publisher.ts'
 import { startServer } from './support.ts'
 
@@ -9,8 +12,8 @@ const ISSUED = '2026-11-21T03:00:00Z'
 const notice = async (name: string, product = 'metin2'): Promise<Uint8Array> =>
   await signKill({ product, issuedAt: ISSUED }, signerOf(name))
 
-async function published() {
-  const running = await startServer()
+async function published(options: Parameters<typeof startServer>[0] = {}) {
+  const running = await startServer(options)
   const client = await running.client(['admin'])
   const publisher = await TestPublisher.create()
   await publisher.introduce(client)
@@ -49,11 +52,38 @@ describe('a key that ends itself', () => {
     await expect(stranger.kill('metin2', await notice('head 1', 'other'))).rejects.toMatchObject({ code: 'MAN_KILL' })
     await expect(stranger.kill('metin2', await notice('stranger'))).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
     await expect(stranger.kill('metin2', utf8Encode('{}'))).rejects.toMatchObject({ code: 'MAN_KILL' })
-    await expect(stranger.kill('nothing', await notice('head 1', 'nothing'))).rejects.toMatchObject({
-      code: 'SRV_NOT_FOUND',
-    })
     const forged = utf8Encode(utf8Decode(await notice('head 1')).replace(/"sig": "./, '"sig": "x'))
     await expect(stranger.kill('metin2', forged)).rejects.toMatchObject({ code: 'MAN_KILL' })
     expect((await fetch(`${running.url}/kills.json`)).status).toBe(404)
+  })
+
+  it('gives a stranger one answer, whether the product exists, has roles or neither', async () => {
+    const { client, stranger } = await published()
+    await client.createProduct({ slug: 'empty', pin: (await TestPublisher.create({ product: 'empty' })).pin })
+    const answerAbout = async (product: string) =>
+      await stranger.kill(product, await notice('stranger', product)).then(
+        () => 'taken',
+        ({ code, message }: KeyturnError) => `${code} ${message.replace(product, 'P')}`,
+      )
+    const answers = await Promise.all(['metin2', 'empty', 'nothing'].map(answerAbout))
+    expect(answers[0]).toMatch(/^MAN_KEY_UNKNOWN /)
+    expect(new Set(answers).size).toBe(1)
+  })
+
+  it('takes no lock for a stranger, so that strangers delay nobody', async () => {
+    const store = openSqliteMetadataStore(':memory:')
+    let transactions = 0
+    const counting: MetadataStore = new Proxy(store, {
+      get: (target, name) => {
+        if (name === 'transaction') transactions += 1
+        const member: unknown = Reflect.get(target, name)
+        return typeof member === 'function' ? (member.bind(target) as unknown) : member
+      },
+    })
+    const { stranger } = await published({ metadata: counting })
+    const before = transactions
+    await expect(stranger.kill('metin2', await notice('stranger'))).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
+    await expect(stranger.kill('nothing', await notice('head 1', 'nothing'))).rejects.toThrow()
+    expect(transactions).toBe(before)
   })
 })

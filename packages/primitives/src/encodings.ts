@@ -53,6 +53,14 @@ interface Radix {
   readonly name: string
   readonly alphabet: string
   readonly bits: number
+  /** Value of each ASCII character, -1 for those outside the alphabet. */
+  readonly values: Int8Array
+}
+
+function radix(name: string, alphabet: string, bits: number): Radix {
+  const values = new Int8Array(128).fill(-1)
+  for (const [value, symbol] of [...alphabet].entries()) values[symbol.charCodeAt(0)] = value
+  return { name, alphabet, bits, values }
 }
 
 function radixEncode({ alphabet, bits }: Radix, bytes: Uint8Array): string {
@@ -72,14 +80,14 @@ function radixEncode({ alphabet, bits }: Radix, bytes: Uint8Array): string {
   return text
 }
 
-function radixDecode(radix: Radix, text: string, original: string): Uint8Array<ArrayBuffer> {
-  const { name, alphabet, bits } = radix
+function radixDecode({ name, bits, values }: Radix, text: string, original: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(Math.floor((text.length * bits) / 8))
   let pending = 0
   let pendingBits = 0
   let offset = 0
-  for (const symbol of text) {
-    const value = alphabet.indexOf(symbol)
+  // Texts of strangers pass here, some of them hundreds of kilobytes long.
+  for (let at = 0; at < text.length; at++) {
+    const value = values[text.charCodeAt(at)] ?? -1
     if (value < 0) refuse(name, original)
     pending = ((pending << bits) | value) & 0xffff
     pendingBits += bits
@@ -94,9 +102,9 @@ function radixDecode(radix: Radix, text: string, original: string): Uint8Array<A
 }
 
 const BASE64_CORE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
-const BASE64: Radix = { name: 'base64', alphabet: `${BASE64_CORE}+/`, bits: 6 }
-const BASE64URL: Radix = { name: 'base64url', alphabet: `${BASE64_CORE}-_`, bits: 6 }
-const Z32: Radix = { name: 'z-base-32', alphabet: 'ybndrfg8ejkmcpqxot1uwisza345h769', bits: 5 }
+const BASE64 = radix('base64', `${BASE64_CORE}+/`, 6)
+const BASE64URL = radix('base64url', `${BASE64_CORE}-_`, 6)
+const Z32 = radix('z-base-32', 'ybndrfg8ejkmcpqxot1uwisza345h769', 5)
 
 /** Bytes to base64 with padding (RFC 4648 §4). */
 export function base64Encode(bytes: Uint8Array): string {

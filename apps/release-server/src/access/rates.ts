@@ -16,7 +16,7 @@ export interface RateOptions {
   readonly loginPerMinute?: number | undefined
   /** Telemetry reports and other anonymous writes, per address; default 30. */
   readonly reportsPerMinute?: number | undefined
-  /** Logs shown to the witness, per address, counted once for every 64 KiB; default 30. */
+  /** Logs shown to the witness, and statements about devices, each per address and 64 KiB; default 30. */
   readonly witnessPerMinute?: number | undefined
   /** Runtime key exchanges, per address; default 60. */
   readonly noisePerMinute?: number | undefined
@@ -159,6 +159,7 @@ export class RateLimits {
       login: this.#options.loginPerMinute ?? 10,
       reports: this.#options.reportsPerMinute ?? 30,
       witness: this.#options.witnessPerMinute ?? 30,
+      attest: this.#options.witnessPerMinute ?? 30,
       noise: this.#options.noisePerMinute ?? 60,
       cosign: this.#options.cosignPerMinute ?? 60,
     }[kind]
@@ -167,9 +168,11 @@ export class RateLimits {
     const inAll = {
       // A MiB of logs costs the processor a second or two: together they get a third of it.
       witness: 8 * limit,
+      // Logs of identities that attest devices, apart from the witness: neither uses up the budget of the other.
+      attest: 8 * limit,
       reports: this.#options.reportsInAllPerMinute ?? 100 * limit,
     }
-    if (kind !== 'reports' && kind !== 'witness') return
+    if (kind !== 'reports' && kind !== 'witness' && kind !== 'attest') return
     const waitS = this.#callers.count(`${kind}:all`, inAll[kind], weight)
     if (waitS > 0) throw tooMany(waitS)
   }

@@ -16,7 +16,7 @@ declare module 'fastify' {
     /** Shown in the OpenAPI document. */
     summary?: string
     /** Which limit counts requests without a scope; default `public`. */
-    rate?: 'public' | 'login' | 'reports' | 'witness' | 'noise' | 'cosign' | 'none'
+    rate?: 'public' | 'login' | 'reports' | 'witness' | 'attest' | 'noise' | 'cosign' | 'none'
     /** Counts a request once for so many bytes of its body; default: once. */
     bytesPerRequest?: number
     /** The handler checks the limits of a token itself; default: the guard refuses calls that reach beyond them. */

@@ -231,7 +231,12 @@ async function refuseTooMany(records: RecordReader, product: string, prefix: str
   }
 }
 
-async function requireListed(records: RecordReader, product: string, prefix: string): Promise<Uint8Array> {
+/**
+ * The log of an identity whose statements about devices of a product count.
+ *
+ * @throws ServerError `SRV_NOT_FOUND` for any other, and for a product that is missing.
+ */
+export async function requireAttester(records: RecordReader, product: string, prefix: string): Promise<Uint8Array> {
   const listed = await attesters.body(records, `${product}/${prefix}`)
   if (listed === undefined)
     throw new ServerError('SRV_NOT_FOUND', 'This identity is not listed as one that attests devices')
@@ -244,7 +249,7 @@ async function listedLog(
   product: string,
   { prefix, log }: Attestation,
 ): Promise<VerifiedLog | undefined> {
-  const listed = await requireListed(metadata, product, prefix)
+  const listed = await requireAttester(metadata, product, prefix)
   if (log === undefined || equalBytes(listed.subarray(0, log.length), log)) return undefined
   return await shownLog(prefix, log)
 }
@@ -278,8 +283,10 @@ export async function attestDevice(
   // Verified before anything is locked, and for listed identities only, since callers have no token.
   const shown =
     given.log === undefined ? undefined : { bytes: given.log, log: await listedLog(context, product, given) }
+  const before = shown?.log ?? (await storedLog(prefix, await requireAttester(context.metadata, product, prefix)))
+  verifyDevice(before, given.document, given.statement)
   return context.metadata.transaction([AUDIT_LOCK, productLock(product)], async (records) => {
-    const listed = await requireListed(records, product, prefix)
+    const listed = await requireAttester(records, product, prefix)
     const log =
       shown?.log === undefined
         ? await storedLog(prefix, listed)

@@ -19,6 +19,7 @@ import {
   MAX_STATEMENT_BYTES,
   putAttester,
   removeAttester,
+  requireAttester,
 } from './attestations.ts'
 
 /** A statement in base64. */
@@ -191,7 +192,7 @@ function attestRoute(app: FastifyInstance, context: ServerContext): void {
     {
       bodyLimit: 2 * MAX_STATEMENT + MAX_ATTESTED_LOG + 1024,
       config: {
-        rate: 'reports',
+        rate: 'attest',
         bytesPerRequest: 64 * 1024,
         summary: 'Send the signed statement of a listed identity about a device; no token, it proves itself',
         idempotent: false,
@@ -211,6 +212,8 @@ function attestRoute(app: FastifyInstance, context: ServerContext): void {
     },
     async (request, reply) => {
       const { prefix, document, statement, log } = request.body
+      // Before a log of hundreds of kilobytes is decoded for nobody.
+      await requireAttester(context.metadata, request.params.p, prefix)
       const given = {
         prefix,
         document: base64Decode(document),
