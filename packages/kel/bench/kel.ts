@@ -1,8 +1,9 @@
 // Verifying a log against bare Ed25519 verification of the same signatures, in the same run.
 import { concatBytes, ed25519PublicKey, ed25519Verify } from '@keyturn/primitives'
-import { verifyLog, verifyLogStream } from '@keyturn/kel'
+import { KelError, verifyLog, verifyLogStream } from '@keyturn/kel'
 import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
 import type { SignedEvent } from '@keyturn/kel/owner'
+import { MAX_LOG_SIGNATURES } from '../src/limits.ts'
 
 const eventCount = Number(process.argv[2] ?? 20_000)
 const seed = (n: number): Uint8Array => {
@@ -55,6 +56,46 @@ for (let run = 0; run < 4; run++) {
     `run ${run + 1}: bare ${(bare * 1000).toFixed(0)}/s, log ${(whole * 1000).toFixed(0)}/s of CPU, ratio ${(whole / bare).toFixed(3)}`,
   )
 }
+/** The longest work that 4 MiB can ask for: events signed by 64 keys each, all of which have to sign. */
+async function worstLog(): Promise<Uint8Array> {
+  const keyCount = 64
+  const seeds = Array.from({ length: keyCount }, (_, at) => seed(at))
+  const last = {
+    event: await incept(
+      { keys: seeds.map(ed25519PublicKey), threshold: keyCount, nextKeys: [keyOf(999)] },
+      seedSigner(seeds),
+    ),
+  }
+  const log = [last.event.message]
+  // A little below the limit, since the bodies count too.
+  while (log.length < (MAX_LOG_SIGNATURES / keyCount) * 0.97) {
+    last.event = await interact(last.event.state, [], seedSigner(seeds))
+    log.push(last.event.message)
+  }
+  return concatBytes(...log)
+}
+
+function processorOf(work: () => unknown): number {
+  const begun = cpuMs()
+  work()
+  return cpuMs() - begun
+}
+
+const worst = await worstLog()
+const accepted = Math.min(...Array.from({ length: 3 }, () => processorOf(() => verifyLog(worst))))
+const tooMany = concatBytes(...Array.from({ length: Math.floor((4 * 1024 * 1024) / worst.length) }, () => worst))
+const refused = processorOf(() => {
+  try {
+    verifyLog(tooMany)
+    throw new Error('the log was taken')
+  } catch (error) {
+    if (!(error instanceof KelError) || error.code !== 'KEL_LIMIT') throw error
+  }
+})
+console.log(
+  `worst log that is verified, ${worst.length} bytes: ${accepted.toFixed(0)} ms of CPU (wanted 1000); ` +
+    `${tooMany.length} bytes of more signatures: refused in ${refused.toFixed(0)} ms`,
+)
 const start = cpuMs()
 await verifyLogStream(chunks)
 const streamed = messages.length / (cpuMs() - start)

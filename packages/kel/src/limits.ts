@@ -7,6 +7,15 @@ export const MAX_ATTACHMENT_BYTES = 256 * 1024
 /** Largest log that {@link verifyLog} takes by default, bytes. */
 export const MAX_LOG_BYTES = 4 * 1024 * 1024
 
+/**
+ * Most signatures over short events that {@link verifyLog} verifies in a log of up to 4 MiB; where it is told to take
+ * longer logs, one for every {@link BYTES_PER_SIGNATURE} bytes.
+ */
+export const MAX_LOG_SIGNATURES = 16_384
+
+/** Bytes of a log, of those that it may have at most, for each signature in it. */
+export const BYTES_PER_SIGNATURE = MAX_LOG_BYTES / MAX_LOG_SIGNATURES
+
 /** Most keys, next digests or witnesses in one event. */
 export const MAX_KEYS = 256
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { concatBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { compareLogs, findPlace, KelError, sha256DigestSeal, verifyLog, verifyLogAsync } from '../src/index.ts'
 import { abandon, attachSignatures, buildRotation, collectSignatures, interact, rotate } from '../src/owner/index.ts'
+import { readFrame } from '../src/stream.ts'
 import { Actor, key, signer } from './support/actors.ts'
 import { forge, inceptionFields, interactionFields, rotationFields, sealed } from './support/forge.ts'
 import type { Fields } from './support/forge.ts'
@@ -22,6 +23,8 @@ function inception(change: Fields = {}, ...signers: readonly number[]): Uint8Arr
 
 const first = forge(inceptionFields(0), 0)
 const prefix = first.said
+/** An event without its attachments. */
+const bodyOf = (message: Uint8Array): Uint8Array => readFrame(message, 0).body
 const rewritten = (message: Uint8Array, from: string | RegExp, to: string): Uint8Array =>
   utf8Encode(utf8Decode(message).replace(from, to))
 
@@ -185,6 +188,29 @@ describe('verifyLog() refuses by the rule that was broken', () => {
     expect(() => verifyLog(first.message, { maxBytes: first.message.length - 1 })).toThrow(
       expect.objectContaining({ code: 'KEL_LIMIT' }),
     )
+  })
+
+  it('a log with more signatures than its length deserves, before one of them is verified', async () => {
+    const junk = utf8Encode(`-ADA${'A'.repeat(88 * 192)}`)
+    const message = concatBytes(bodyOf(first.message), junk)
+    const many = concatBytes(...Array.from({ length: 86 }, () => message))
+    // None of them verifies: were they looked at, the answer would be another.
+    expect(codeOf(message)).toBe('KEL_SIGNATURE')
+    expect(codeOf(many)).toBe('KEL_LIMIT')
+    await expect(verifyLogAsync(many, { pause: async () => undefined })).rejects.toMatchObject({ code: 'KEL_LIMIT' })
+    // One signature for every 256 bytes that the caller is ready to take, and at least 16,384.
+    expect(codeOf(many.subarray(0, 80 * message.length))).toBe('KEL_SIGNATURE')
+    const reading = (maxBytes: number) => () => verifyLog(many, { maxBytes })
+    expect(reading(8 * 1024 * 1024)).toThrow(expect.objectContaining({ code: 'KEL_SIGNATURE' }))
+    expect(reading(many.length)).toThrow(expect.objectContaining({ code: 'KEL_LIMIT' }))
+    // Each signature hashes the whole event: 192 of them over 200 kB cost what 2,500 over a short one do.
+    const body = bodyOf(inception({ a: [{ x: 'x'.repeat(200_000) }] }))
+    const wide = concatBytes(body, junk)
+    expect(codeOf(concatBytes(...Array.from({ length: 6 }, () => wide)))).toBe('KEL_SIGNATURE')
+    expect(codeOf(concatBytes(...Array.from({ length: 7 }, () => wide)))).toBe('KEL_LIMIT')
+    // What cannot be read is reported at its place, after what comes before it.
+    const torn = concatBytes(message, utf8Encode('{x'))
+    expect(codeOf(torn)).toBe('KEL_SIGNATURE')
   })
 
   it('the log of another identity than the one asked for', () => {
