@@ -297,7 +297,10 @@ describe('runtimeKeyAccess: devices', () => {
     for (let at = 2; at <= 17; at++) statuses.push((await post(`10.0.0.${at}`)).status)
     expect([statuses.at(-2), statuses.at(-1)]).toEqual([400, 429])
     // What devices say uses up nothing of telemetry or of the witness.
-    const report = await fetch(`${running.url}/v1/reports`, { method: 'POST', headers: { 'x-forwarded-for': '1.1.1.1' } })
+    const report = await fetch(`${running.url}/v1/reports`, {
+      method: 'POST',
+      headers: { 'x-forwarded-for': '1.1.1.1' },
+    })
     expect(report.status).not.toBe(429)
   })
 
