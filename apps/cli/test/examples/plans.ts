@@ -104,6 +104,11 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn id log --file their.cesr --json': { before: theirLog },
   'keyturn id check identity.cesr --json': { before: 'keyturn id export identity.cesr' },
   'keyturn id import identity.cesr': { before: 'keyturn id export identity.cesr' },
+  'keyturn id import --next-key-file /media/usb/next.keystore': {
+    before:
+      'mv home/next-identity.keystore media/usb/next.keystore && ' +
+      'keyturn id rotate --next-key-file media/usb/next.keystore',
+  },
   'keyturn id rotate --next-key-file /media/usb/next.keystore': {
     before: 'mv home/next-identity.keystore media/usb/next.keystore',
   },

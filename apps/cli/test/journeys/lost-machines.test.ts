@@ -67,6 +67,56 @@ it('the laptop is stolen the day after an interrupted rotation: the owner rotate
   expect(await journey.keyturn(['doctor'])).toMatchObject({ errors: 0 })
 })
 
+it('the laptop is lost after a rotation that was never published: the stick has the log, and the identity goes on', async () => {
+  await journey.keyturn(['init', '--product', 'my-game'])
+  const nextKey = journey.path('stick', 'next.keystore')
+  await rename(journey.path('home', 'next-identity.keystore'), nextKey)
+  const { url } = await journey.serve('server')
+  const file = journey.path('home/home.json')
+  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
+  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
+  await journey.build({ 'read.me': 'good' })
+  await journey.keyturn(['ship', '--version-name', '1.0'])
+  await journey.update('player')
+  const backup = journey.path('stick', 'monday.backup')
+  await journey.keyturn(['backup', backup])
+  // Without a network: in the log, and the stick has followed it. Then the laptop is gone.
+  const stick = ['--next-key-file', nextKey]
+  await journey.keyturn(['rotate', 'identity', '--local', ...stick])
+  await rm(journey.path('home'), { recursive: true })
+  await journey.keyturn(['restore', backup])
+  const refused = await journey.answer(['rotate', 'identity', ...stick])
+  expect(refused.error).toMatchObject({
+    code: 'CLI_TURN_UNREADY',
+    hint: expect.stringContaining(`keyturn id import --next-key-file ${nextKey}`),
+  })
+  // A stick that somebody else had: what is on it is verified, and nothing of it is taken.
+  const copy = `${nextKey}.log.cesr`
+  const good = await readFile(copy)
+  const bent = Uint8Array.from(good)
+  bent[bent.length - 20] = bent.at(-20) === 0x41 ? 0x42 : 0x41
+  await writeFile(copy, bent)
+  expect(await journey.refusal(['id', 'import', ...stick])).toMatch(/^KEL_/)
+  await writeFile(copy, good)
+  const roles = await readFile(`${nextKey}.roles.json`)
+  await writeFile(`${nextKey}.roles.json`, '{}')
+  expect(await journey.refusal(['id', 'import', ...stick])).toBe('CLI_HOME_FORMAT')
+  expect(await journey.keyturn(['id', 'show'])).toMatchObject({ state: { sn: 0 } })
+  await writeFile(`${nextKey}.roles.json`, roles)
+  expect(await journey.keyturn(['id', 'import', ...stick])).toMatchObject({ relation: 'ahead', taken: 1, sn: 1 })
+  // The release key of that rotation was on the laptop: nothing is rotated before that is said.
+  const unheld = await journey.answer(['rotate', 'identity', ...stick])
+  expect(unheld.error).toMatchObject({ code: 'CLI_TURN_UNREADY', hint: expect.stringContaining('--lost-keys') })
+  await journey.keyturn(['rotate', 'identity', '--lost-keys', '--revoke', ...stick])
+  await journey.build({ 'read.me': 'better' })
+  await journey.keyturn(['ship', '--version-name', '1.1'])
+  for (const player of ['player', 'later']) {
+    await journey.update(player)
+    expect((await journey.disk(player))['read.me'], player).toBe('better')
+  }
+  expect(await journey.keyturn(['doctor'])).toMatchObject({ errors: 0 })
+})
+
 it('restored from last year’s backup: the log says what was missed, and the key on the stick rotates the identity', async () => {
   const nextKey = journey.path('stick', 'next.keystore')
   await journey.keyturn(['id', 'init', '--alias', 'laptop', '--next-key-file', nextKey])

@@ -10,6 +10,7 @@ export {
   releaseIdentity,
   writeNamedRecord,
 } from './identity.ts'
+export { adoptRoles, readLogCopy } from './log-copy.ts'
 export { keepReason, readReasons } from './reasons.ts'
 export {
   appendWitnessed,
@@ -23,4 +24,5 @@ export { readProposal, storeProposal } from './roles-proposal.ts'
 export { countUnsealed, listSigned, sealProofs } from './signed-list.ts'
 export type { Device } from './devices.ts'
 export type { Identity, NextKeyPlace } from './identity.ts'
+export type { LogCopy } from './log-copy.ts'
 export type { KeptReason } from './reasons.ts'

@@ -22,6 +22,7 @@ export interface WantedIdentity {
   readonly releaseKey: boolean
   readonly headKey: boolean
   readonly revoke: boolean
+  readonly lostKeys?: boolean | undefined
   readonly rolesDays: number | undefined
   readonly channels: readonly string[] | undefined
 }
@@ -52,6 +53,7 @@ export function identityCovers(
     (!wanted.releaseKey || rotates(terms, home, 'release')) &&
     (!wanted.headKey || rotates(terms, home, 'head')) &&
     (!wanted.revoke || terms.revoke) &&
+    (wanted.lostKeys !== true || terms.lostKeys === true) &&
     (wanted.rolesDays === undefined || wanted.rolesDays === terms.rolesDays) &&
     (wanted.channels ?? []).every((channel) => terms.channels.includes(channel))
   )

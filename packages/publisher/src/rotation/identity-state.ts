@@ -22,6 +22,8 @@ export interface IdentityTerms {
   readonly headKey: boolean | undefined
   /** Whether the outgoing keys are revoked. */
   readonly revoke: boolean
+  /** Whether keys that were made on a machine that is lost are replaced too. */
+  readonly lostKeys?: boolean | undefined
   readonly rolesDays: number
   /** Channels whose release is signed again. */
   readonly channels: readonly string[]
@@ -48,6 +50,7 @@ function parseTerms(facts: Facts): IdentityTerms {
     releaseKey: facts.optional('release_key', (name) => facts.boolean(name)),
     headKey: facts.optional('head_key', (name) => facts.boolean(name)),
     revoke: facts.boolean('revoke'),
+    lostKeys: facts.optional('lost_keys', (name) => facts.boolean(name)),
     rolesDays: facts.integer('roles_days', 1, 400),
     channels: facts.words('channels', isChannelName),
     proposal: facts.optional('proposal', (name) => documentIn(facts, name)),
@@ -87,6 +90,7 @@ export const identityRotation: Rotation<IdentityState> = {
             ...(terms.releaseKey === undefined ? {} : { release_key: terms.releaseKey }),
             ...(terms.headKey === undefined ? {} : { head_key: terms.headKey }),
             revoke: terms.revoke,
+            ...(terms.lostKeys === true ? { lost_keys: true } : {}),
             roles_days: terms.rolesDays,
             channels: [...terms.channels],
             ...(terms.proposal === undefined ? {} : { proposal: base64Encode(terms.proposal) }),

@@ -19,7 +19,7 @@ import { issueHead, signRelease } from '../release/sign-release.ts'
 import { readStoredHead } from '../records/heads.ts'
 import { offeredToAll } from '../offers/offer.ts'
 import { reissueRelease } from '../release/reissue.ts'
-import { findRelease, readReleases, rolesInForce } from '../records/store.ts'
+import { findRelease, readReleases, readRoles, rolesInForce } from '../records/store.ts'
 import { daysFrom } from '../time.ts'
 import { damagedJournal } from './facts.ts'
 import { identityRotation } from './identity-state.ts'
@@ -41,6 +41,8 @@ export interface IdentityRotationOptions {
   readonly headKey?: boolean | undefined
   /** Put the keys that leave into `revoked_keys`: for stolen ones. */
   readonly revoke?: boolean | undefined
+  /** Replace keys, too, that a rotation on a machine that is lost made and put in force; default false. */
+  readonly lostKeys?: boolean | undefined
   /** Days until the new role document expires, at most 400; default 365. */
   readonly rolesDays?: number | undefined
   /**
@@ -153,11 +155,14 @@ async function plan(home: HomeSession, options: IdentityRotationOptions): Promis
     releaseKey: proposal === undefined && releaseKey,
     headKey: proposal === undefined && headKey,
     revoke: options.revoke === true,
+    lostKeys: options.lostKeys,
     rolesDays: options.rolesDays ?? 365,
     channels,
     proposal: undefined,
     ...(proposal === undefined ? {} : await proposed(home, proposal, roles.document)),
   }
+  const documents = (await readRoles(home.paths, identity.prefix)).map((stored) => stored.document)
+  if (channels.length > 0) await requireHeldRoles(home, documents, terms)
   return { terms }
 }
 
@@ -194,11 +199,20 @@ async function writeDocument(home: HomeSession, state: IdentityState): Promise<P
 async function nextDocument(home: HomeSession, state: IdentityState): Promise<Uint8Array> {
   const keys = await home.keys()
   const terms = termsIn(state)
-  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
-  const [release, head] = await Promise.all([keys.publicKey(terms.release), keys.publicKey(terms.head)])
+  const documents = (await readRoles(home.paths, home.description.identity.prefix)).map((stored) => stored.document)
+  const document = documents.at(-1) as RoleDocument
+  const isLost = (role: 'release' | 'head'): boolean => terms.lostKeys === true && terms[`${role}Key`] === true
   const next = {
-    release: swap(document.roles.release.keys, await keys.publicKey(home.description.aliases.release), release),
-    head: swap(document.roles.head.keys, await keys.publicKey(home.description.aliases.head), head),
+    release: swap(
+      document.roles.release.keys,
+      await heldKey(home, documents, 'release', isLost('release')),
+      await keys.publicKey(terms.release),
+    ),
+    head: swap(
+      document.roles.head.keys,
+      await heldKey(home, documents, 'head', isLost('head')),
+      await keys.publicKey(terms.head),
+    ),
   }
   const staying = new Set([...next.release, ...next.head])
   const leaving = [...document.roles.release.keys, ...document.roles.head.keys].filter((key) => !staying.has(key))
@@ -222,8 +236,46 @@ async function nextDocument(home: HomeSession, state: IdentityState): Promise<Ui
 }
 
 /** The keys of a role with one replaced; those of other holders stay. */
-function swap(keys: readonly string[], old: Uint8Array, fresh: Uint8Array): string[] {
-  return keys.map((key) => (key === hexEncode(old) ? hexEncode(fresh) : key))
+function swap(keys: readonly string[], old: string, fresh: Uint8Array): string[] {
+  return keys.map((key) => (key === old ? hexEncode(fresh) : key))
+}
+
+/**
+ * The key of this home in a role, which a rotation replaces: its own, also where the role is not its own. Where keys
+ * were lost, the one that a rotation on the lost machine put in its place.
+ */
+async function heldKey(
+  home: HomeSession,
+  documents: readonly RoleDocument[],
+  role: 'release' | 'head',
+  lostKeys: boolean,
+): Promise<string> {
+  const own = hexEncode(await (await home.keys()).publicKey(home.description.aliases[role]))
+  const inForce = documents.at(-1)?.roles[role].keys ?? []
+  if (!lostKeys || inForce.includes(own)) return own
+  const before = documents.findLast((one) => one.roles[role].keys.includes(own))?.roles[role].keys ?? []
+  const successor = inForce[before.indexOf(own)]
+  const isReplaced = inForce.length === before.length && successor !== undefined && !before.includes(successor)
+  return isReplaced ? successor : own
+}
+
+/** A home that signs nothing that counts would publish what everybody refuses, after its rotation is in the log. */
+async function requireHeldRoles(
+  home: HomeSession,
+  documents: readonly RoleDocument[],
+  { releaseKey, headKey, lostKeys = false }: IdentityTerms,
+): Promise<void> {
+  const roles = [...(releaseKey === true ? ['release' as const] : []), ...(headKey === true ? ['head' as const] : [])]
+  for (const role of roles) {
+    const held = await heldKey(home, documents, role, lostKeys)
+    if (documents.at(-1)?.roles[role].keys.includes(held) === true) continue
+    const found = `The role document in force gives the ${role} role to no key of this home`
+    throw new PublisherError('CLI_TURN_UNREADY', found, {
+      hint:
+        'Nothing was changed. If its keys were made on a machine that is lost, replace them with --lost-keys; else ' +
+        'propose another role document: keyturn roles propose',
+    })
+  }
 }
 
 async function putInForce(home: HomeSession, state: IdentityState): Promise<undefined> {

@@ -15,6 +15,7 @@ import type { SignedEvent } from '@keyturn/kel/owner'
 import { checkAlias, KeystoreError, nextAlias, parseNextAlias } from '@keyturn/keystore'
 import { openOwnLog } from '../identity/identity.ts'
 import type { Identity } from '../identity/identity.ts'
+import { writeLogCopies } from '../identity/log-copy.ts'
 import { requireWitnesses } from '../identity/receipts.ts'
 import { dropSealed, sealsOfSigned } from '../identity/signed-list.ts'
 import { PublisherError } from '../errors.ts'
@@ -131,8 +132,7 @@ function signStep<State extends KeyRotationState>(identity: Identity, plan: KeyR
       const made = madeIn(rotation)
       const revealed = revealedOf(state, made.revealed)
       const future = made.future.map(({ publicKey }) => hexDecode(publicKey))
-      // Asked for now that the journal is there: nothing is signed with the key that leaves until this rotation is
-      // over.
+      // Asked for now that the journal is there: until this rotation is over, the key that leaves signs nothing.
       const terms = { ...made.terms, seals: [...made.terms.seals, ...(await sealsOfSigned(identity, kel))] }
       const event = await rotate(
         state,
@@ -246,10 +246,11 @@ function retireStep<State extends KeyRotationState>(identity: Identity, plan: Ke
     name: 'identity-retire',
     title: 'remove the identity keys that are no longer needed',
     async run(rotation) {
-      const { revealed, retired } = madeIn(rotation)
+      const { revealed, future, retired } = madeIn(rotation)
+      // Until this rotation is published, the log that it is in is on this machine alone.
+      await writeLogCopies(identity, [...(plan.nextKeyFiles ?? []), ...future.map(({ file }) => file)])
       for (const place of revealed) {
-        // A file that is on its own medium already keeps a copy of the key now in force, beside the one that follows
-        // it.
+        // A file that is on its own medium already keeps a copy of the key now in force, beside its successor.
         await (await locateKey(identity, place, plan.nextKeyFiles))?.store.remove(place.alias)
       }
       const keys = await identity.keys()

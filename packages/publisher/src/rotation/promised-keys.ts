@@ -1,9 +1,11 @@
 import { ed25519PublicKey, ed25519Verify, hexDecode, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
 import { nextDigestOf, rotate } from '@keyturn/kel/owner'
+import { KelError } from '@keyturn/kel'
 import type { KeyState } from '@keyturn/kel'
 import type { RotationPlan, Signer, SignedEvent } from '@keyturn/kel/owner'
 import { pathExists } from '@keyturn/primitives/node'
 import { openOwnLog } from '../identity/identity.ts'
+import { readLogCopy } from '../identity/log-copy.ts'
 import type { Identity, NextKeyPlace } from '../identity/identity.ts'
 import { PublisherError } from '../errors.ts'
 import type { Keys } from '../keys.ts'
@@ -48,10 +50,27 @@ export async function findRevealed(
       `${state.nextThreshold.fewest} needed`,
     {
       hint:
+        (await hintOfCopy(identity, state, files)) ??
         'Nothing was changed. Bring the file with the next key, no old copy of it: --next-key-file FILE ' +
-        `(looked for in ${files.join(', ')})`,
+          `(looked for in ${files.join(', ')})`,
     },
   )
+}
+
+/** The way out when a rotation went on elsewhere: the medium with the next key has the log that it belongs to. */
+async function hintOfCopy(identity: Identity, { sn }: KeyState, files: readonly string[]): Promise<string | undefined> {
+  for (const file of files) {
+    const copy = await readLogCopy(identity, file).catch(ignoreForged)
+    if (copy !== undefined && copy.log.state.sn > sn)
+      return `Nothing was changed. The identity was rotated elsewhere: run "keyturn id import --next-key-file ${file}"`
+  }
+  return undefined
+}
+
+/** What is not a log of this identity helps nobody; that it is there hides no other hint. */
+function ignoreForged(error: unknown): undefined {
+  if (error instanceof KelError) return undefined
+  throw error
 }
 
 /**

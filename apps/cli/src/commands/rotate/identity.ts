@@ -36,6 +36,7 @@ import type { PlannedRotation, RotationCommand, RotationOutcome } from './run-ro
 export interface IdentityFlags extends ServerOptions, NextKeyOptions {
   readonly channel?: readonly string[] | undefined
   readonly revoke?: boolean | undefined
+  readonly lostKeys?: boolean | undefined
   readonly rolesDays?: string | undefined
   readonly local?: boolean | undefined
   readonly abandon?: boolean | undefined
@@ -93,6 +94,7 @@ function registerKind(rotate: Command, cli: Cli, kind: RegisteredKind): void {
           '--revoke',
           'the key that leaves was stolen: it counts for nothing any more, not even for what is installed',
         )
+        .option('--lost-keys', 'replace, too, what a rotation on a machine that is lost made and put in force')
         .option('--roles-days <n>', 'days until the new role document expires, at most 400 (default: 365)')
         .option('--local', 'publish nothing now')
         .option('--abandon', 'give up an interrupted rotation that has put nothing in force yet'),
@@ -122,6 +124,7 @@ export async function openIdentityRotation(
     releaseKey: kind.releaseKey,
     headKey: kind.headKey,
     revoke,
+    lostKeys: flags.lostKeys,
     rolesDays: wholeNumber(flags.rolesDays ?? '365', '--roles-days', 1, 400),
     client: flags.abandon === true ? undefined : await openKnownClient(flags, home),
     nowMs: context.clock(),
@@ -158,6 +161,7 @@ function wantedOf(
     releaseKey,
     headKey,
     revoke: flags.revoke === true,
+    lostKeys: flags.lostKeys,
     rolesDays: flags.rolesDays === undefined ? undefined : rolesDays,
     channels: flags.channel,
   }
