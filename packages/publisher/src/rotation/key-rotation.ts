@@ -60,10 +60,7 @@ type LocalChoices = Pick<KeyRotationPlan, 'nextKeyAlias' | 'nextKeyFiles' | 'sig
 /** A step that adds to the part of the state that every rotation of an identity has. */
 type KeyStep<State extends KeyRotationState> = RotationStep<State, Partial<KeyRotationState>>
 
-/**
- * The alias of a key that a rotation promises: `<alias>--next-<sn>` on a named identity, by the alias and the sequence
- * number of that rotation; on a release identity the next number.
- */
+/** The alias of a key that a rotation promises: `<alias>--next-<sn>` on a named identity, else the next number. */
 function promisedAlias(
   keys: Keys,
   identity: Identity,
