@@ -8,8 +8,8 @@ export const MAX_ATTACHMENT_BYTES = 256 * 1024
 export const MAX_LOG_BYTES = 4 * 1024 * 1024
 
 /**
- * Most signatures over short events that {@link verifyLog} verifies in a log of up to 4 MiB; for callers who take longer
- * logs, one for every {@link BYTES_PER_SIGNATURE} bytes.
+ * Most signatures over short events that {@link verifyLog} verifies in a log of up to 4 MiB; for callers who take
+ * longer logs, one for every {@link BYTES_PER_SIGNATURE} bytes.
  */
 export const MAX_LOG_SIGNATURES = 16_384
 
