@@ -52,6 +52,44 @@ describe('keyturn passphrase', () => {
     ])
   })
 
+  it('reaches the vaults outside the home that were made or opened with it, and names each that it did not reach', async () => {
+    const vault = (passphrase: string, command: string, path: string) =>
+      run(passphrase, 'vault', command, '--vault', world.path(path), '--yes')
+    for (const path of ['made.db', 'far/folder', 'unplugged.db'])
+      expect((await vault('passphrase', 'init', path)).code).toBe(0)
+    expect((await vault('new', 'init', 'strange.db')).code).toBe(0)
+    // A vault of another home, that was only opened here.
+    const elsewhere = ['--home', world.path('other'), '--passphrase-file', world.path('passphrase')]
+    await keyturn(['vault', 'init', '--vault', world.path('opened.db'), '--json', '--yes', ...elsewhere])
+    expect((await vault('passphrase', 'status', 'opened.db')).code).toBe(0)
+    await rename(world.path('unplugged.db.key'), world.path('stick.key'))
+    const findings = async (passphrase: string): Promise<string[]> => {
+      const { findings: found } = JSON.parse((await run(passphrase, 'doctor')).stdout).data as {
+        findings: { check: string; message: string }[]
+      }
+      return found.filter(({ check }) => check === 'vault').map(({ message }) => message)
+    }
+    expect((await findings('passphrase')).sort()).toEqual([
+      `"${world.path('strange.db.key')}" has another passphrase than the home, or is damaged`,
+      `"${world.path('unplugged.db.key')}" is not there: bring its medium, or remove it from vaults.json`,
+    ])
+    const changed = await run('passphrase', 'passphrase', '--new-passphrase-file', world.path('new'))
+    const files = dataOf(changed)['files'] as { what: string; path: string; outcome: string }[]
+    expect(files.filter(({ what }) => what === 'vault').map(({ path, outcome }) => [path, outcome])).toEqual([
+      [world.path('opened.db.key'), 'changed'],
+      [world.path('strange.db.key'), 'already'],
+      [world.path('unplugged.db.key'), 'missing'],
+      [world.path('far/folder/vault.key'), 'changed'],
+      [world.path('made.db.key'), 'changed'],
+    ])
+    for (const path of ['made.db', 'far/folder', 'opened.db']) {
+      expect((await vault('new', 'status', path)).code, path).toBe(0)
+      expect(codeOf(await vault('passphrase', 'status', path)), path).toBe('VK_PASSPHRASE')
+    }
+    await writeFile(world.path('home', 'vaults.json'), '{}')
+    expect(codeOf(await run('new', 'passphrase', '--dry-run'))).toBe('CLI_HOME_FORMAT')
+  })
+
   it('of the home covers the next key beside it', async () => {
     expect(dataOf(await run('passphrase', 'passphrase', '--new-passphrase-file', world.path('new')))).toMatchObject({
       changed: true,

@@ -5,6 +5,7 @@ import { VaultError } from '@keyturn/vault-kdf'
 import { changeKeyFilePassphrase, openKeyFile } from '@keyturn/vault-kdf/node'
 import { homePaths, readHome } from './home.ts'
 import { nextKeyPath } from './home-session.ts'
+import { knownVaults } from './known-vaults.ts'
 import { listNamedIdentities, namedIdentityFiles } from './identity/identity.ts'
 import type { PublisherHost } from './session.ts'
 import { vaultPaths } from './vault-location.ts'
@@ -51,7 +52,8 @@ async function filesOfNamed(
 }
 
 /**
- * Every file of a home that a passphrase opens: keystores, files with next keys, the vault, those of named identities.
+ * Every file of a home that a passphrase opens: keystores, files with next keys, the vault, those of named identities,
+ * and vaults elsewhere that were made or opened with it.
  *
  * @param host - Whose home it is.
  */
@@ -66,6 +68,7 @@ export async function protectedFiles(host: PublisherHost): Promise<ProtectedFile
   for (const named of await listNamedIdentities(host.homeFolder)) found.push(...(await filesOfNamed(host, named)))
   const { keyFile } = vaultPaths(host, {})
   if (await pathExists(keyFile)) found.push({ kind: 'vault', what: 'vault of the home', path: keyFile })
+  for (const path of await knownVaults(host.homeFolder)) found.push({ kind: 'vault', what: 'vault', path })
   return found
 }
 

@@ -15,6 +15,7 @@ import {
 import type { Keychain } from '@keyturn/vault-kdf/node'
 import type { PublisherHost } from './session.ts'
 import { PublisherError } from './errors.ts'
+import { rememberVault } from './known-vaults.ts'
 
 /** Flags that say which vault is meant. */
 export interface VaultFlags {
@@ -75,6 +76,7 @@ export async function createVault(host: PublisherHost, flags: VaultFlags, parts:
     opened = await openStore(paths)
     const { store, audit } = opened
     const vault = await Vault.create(store, provider, { resolver, audit: { store: audit }, clock: host.clock })
+    if (flags.keychain !== true) await rememberVault(host.homeFolder, paths.keyFile)
     host.defer(opened.close)
     return closeLater(host, vault)
   } catch (error) {
@@ -99,6 +101,7 @@ export async function openVault(host: PublisherHost, flags: VaultFlags, parts: V
   const { store, audit, close } = await openStore(paths)
   host.defer(close)
   const provider = await oldProvider(host, flags, paths, parts)
+  if (flags.keychain !== true) await rememberVault(host.homeFolder, paths.keyFile)
   return closeLater(host, await Vault.open(store, provider, { resolver, audit: { store: audit }, clock: host.clock }))
 }
 

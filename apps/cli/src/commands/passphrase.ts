@@ -23,7 +23,7 @@ export const OUTCOMES: Readonly<Record<ChangedFile['outcome'], string>> = {
   changed: 'opens under the new passphrase',
   already: 'opened under the new passphrase already',
   other: 'NOT CHANGED: it is under another passphrase',
-  missing: 'NOT CHANGED: it is not there; bring its medium and give --next-key-file',
+  missing: 'NOT CHANGED: it is not there; bring its medium, and run the command again',
 }
 
 /** Registers `keyturn passphrase`. */

@@ -7,6 +7,7 @@ import { KeyturnError, wipe } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { FolderStore, openKeyFile } from '@keyturn/vault-kdf/node'
 import type { HomeSession } from '../home-session.ts'
+import { knownVaults } from '../known-vaults.ts'
 import {
   listNamedIdentities,
   namedIdentityFiles,
@@ -165,8 +166,34 @@ export async function checkPendingRotations(home: HomeSession): Promise<RestFind
   return findings
 }
 
+/** The vault of the home, and whether the passphrase of the home opens the vaults elsewhere that it knows. */
+export async function checkVaults(home: HomeSession): Promise<RestFinding[]> {
+  const findings = await checkVault(home)
+  for (const path of await knownVaults(home.paths.folder)) {
+    const problem = await problemOfKeyFile(home, path)
+    if (problem !== undefined)
+      findings.push({ ...problem, fix: 'keyturn vault status --vault PATH, with its passphrase' })
+  }
+  return findings
+}
+
+async function problemOfKeyFile(
+  home: HomeSession,
+  path: string,
+): Promise<{ readonly level: 'warning' | 'error'; readonly message: string } | undefined> {
+  if (!(await pathExists(path)))
+    return { level: 'warning', message: `"${path}" is not there: bring its medium, or remove it from vaults.json` }
+  try {
+    await home.withPassphrase(async (passphrase) => (await openKeyFile(path, passphrase)).dispose())
+    return undefined
+  } catch (error) {
+    if (!isCode(error, 'VK_PASSPHRASE')) return { level: 'error', message: messageOf(error) }
+    return { level: 'warning', message: `"${path}" has another passphrase than the home, or is damaged` }
+  }
+}
+
 /** The vault of the home: its key file is there, and every segment of its store can be read. */
-export async function checkVault(home: HomeSession): Promise<RestFinding[]> {
+async function checkVault(home: HomeSession): Promise<RestFinding[]> {
   const path = join(home.paths.folder, 'vault')
   const [hasKey, hasStore] = [
     await pathExists(join(path, 'vault.key')),

@@ -23,7 +23,7 @@ import {
   checkNamedIdentities,
   checkPendingRotations,
   checkTransportKeys,
-  checkVault,
+  checkVaults,
 } from './check-rest.ts'
 import type { RestFinding } from './check-rest.ts'
 import { checkSchedules } from './check-schedules.ts'
@@ -76,7 +76,7 @@ export async function diagnose(home: HomeSession, options: DiagnoseOptions): Pro
     ['next-key', 'keyturn restore', () => checkNextKey(home, report)],
     ['identities', 'keyturn restore', () => reportAll('identities', checkNamedIdentities(home), report)],
     ['rotations', 'keyturn status', () => reportAll('rotations', checkPendingRotations(home), report)],
-    ['vault', 'keyturn restore', () => reportAll('vault', checkVault(home), report)],
+    ['vault', 'keyturn restore', () => reportAll('vault', checkVaults(home), report)],
     ['transport', 'keyturn restore', () => reportAll('transport', checkTransportKeys(home), report)],
     ['backup', 'keyturn backup FILE', () => reportAll('backup', checkBackups(home, options.nowMs), report)],
     ['freeze', 'keyturn emergency unfreeze', () => checkFreeze(home, options, report)],
