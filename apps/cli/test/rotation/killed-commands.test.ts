@@ -98,9 +98,11 @@ describe(
     const year = now + 400 * 86_400_000
     it.each<[string, readonly string[], number, number]>([
       ['content', ['rotate', 'content', '--local'], now, 8],
+      ['content --signing-key', ['rotate', 'content', '--signing-key', '--local'], now, 8],
       ['identity', ['rotate', 'identity', '--local'], now, 12],
       ['release', ['rotate', 'release', '--revoke', '--local'], now, 12],
       ['head', ['rotate', 'head', '--local'], now, 12],
+      ['transport-identity', ['rotate', 'transport-identity', '--local'], now, 12],
       ['transport', ['rotate', 'transport', '--now'], now, 5],
       ['id rotate', ['id', 'rotate'], now, 7],
       ['all --due', ['rotate', 'all', '--due', '--local'], year, 25],
