@@ -1,8 +1,11 @@
-// IK handshakes against their bare X25519 operations, and transport against bare ChaCha20-Poly1305: `pnpm bench`.
+// IK handshakes against their bare X25519 operations, transport against bare ChaCha20-Poly1305, and whole handshakes
+// against those of noise-handshake on the same libsodium, by processor time: `pnpm bench`.
 import { createCipheriv, createDecipheriv, createPublicKey, diffieHellman, generateKeyPairSync } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { HandshakeState, noiseKeyPair, noiseProtocol } from '@keyturn/noise-keys/noise'
-import type { CipherState } from '@keyturn/noise-keys/noise'
+import type { CipherState, NoiseKeyPair } from '@keyturn/noise-keys/noise'
+import Noise from 'noise-handshake'
+import type { PeerKeys } from 'noise-handshake'
 
 const ROUNDS = 5
 const protocol = noiseProtocol('Noise_IK_25519_ChaChaPoly_SHA256')
@@ -103,3 +106,60 @@ console.log(`transport, 64 KiB there and open  ${perSecond(messages['transport']
 console.log(
   `  bare chacha20-poly1305          ${perSecond(messages['bareTransport'])}  ratio ${ratio(messages['transport'], messages['bareTransport'])}  (wanted 0.80)`,
 )
+
+/** Most processor time of a handshake, as a multiple of what noise-handshake takes. */
+const MOST_OF_NOISE_HANDSHAKE = 1.3
+const HANDSHAKES = 200
+
+/** Both sides of a handshake with static keys on both, ours: BLAKE2b, the one hash of noise-handshake. */
+function ours(pattern: 'XX' | 'IK'): () => void {
+  const suite = noiseProtocol(`Noise_${pattern}_25519_ChaChaPoly_BLAKE2b`)
+  const remoteStatic = pattern === 'IK' ? server.publicKey : undefined
+  return () => {
+    const initiator = new HandshakeState(suite, { role: 'initiator', staticKey: client, remoteStatic })
+    const responder = new HandshakeState(suite, { role: 'responder', staticKey: server })
+    responder.readMessage(initiator.writeMessage())
+    initiator.readMessage(responder.writeMessage())
+    if (pattern === 'XX') responder.readMessage(initiator.writeMessage())
+    initiator.split()
+    responder.split()
+  }
+}
+
+/** The same by noise-handshake, with the same keys. */
+function theirs(pattern: 'XX' | 'IK'): () => void {
+  const pair = ({ publicKey, secretKey }: NoiseKeyPair): PeerKeys => ({
+    publicKey: Buffer.from(publicKey),
+    secretKey: Buffer.from(secretKey),
+  })
+  const [own, remote] = [pair(client), pair(server)]
+  const prologue = Buffer.alloc(0)
+  return () => {
+    const [initiator, responder] = [new Noise(pattern, true, own), new Noise(pattern, false, remote)]
+    initiator.initialise(prologue, pattern === 'IK' ? remote.publicKey : undefined)
+    responder.initialise(prologue)
+    responder.recv(initiator.send())
+    initiator.recv(responder.send())
+    if (pattern === 'XX') responder.recv(initiator.send())
+    if (!initiator.complete || !responder.complete) throw new Error('A handshake of noise-handshake did not end')
+  }
+}
+
+function processorMs(task: () => void): number {
+  const before = process.cpuUsage()
+  for (let count = 0; count < HANDSHAKES; count += 1) task()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000 / HANDSHAKES
+}
+
+for (const pattern of ['XX', 'IK'] as const) {
+  const tasks = [ours(pattern), theirs(pattern)] as const
+  for (const task of tasks) for (let warm = 0; warm < HANDSHAKES; warm += 1) task()
+  const rounds = Array.from({ length: ROUNDS }, () => tasks.map(processorMs) as [number, number])
+  const [own, other] = rounds.sort((a, b) => a[0] / a[1] - b[0] / b[1])[ROUNDS >> 1] as [number, number]
+  if (own / other > MOST_OF_NOISE_HANDSHAKE) process.exitCode = 1
+  console.log(
+    `${pattern}, both sides, processor time      ${own.toFixed(3)} ms; noise-handshake ${other.toFixed(3)} ms  ` +
+      `ratio ${(own / other).toFixed(2)}  (limit ${MOST_OF_NOISE_HANDSHAKE})`,
+  )
+}
