@@ -8,6 +8,7 @@ import {
   readFileSync,
   readdirSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -24,6 +25,8 @@ import {
   verifyArchiveFile,
   walkFolder,
 } from '../src/node/index.ts'
+import { memorySource, openArchive } from '../src/index.ts'
+import type { Archive } from '../src/index.ts'
 import { noise, temporaryFolder, variedFiles, writeTree } from './support/tree.ts'
 
 const signingSeed = new Uint8Array(32).fill(1)
@@ -44,6 +47,14 @@ function variedTree(): { root: string; input: string } {
   const input = join(root, 'tree')
   writeTree(input, variedFiles())
   return { root, input }
+}
+
+/** An archive of a folder that is in memory, so that what follows it is packed file by file. */
+async function inMemory(input: string, path: string): Promise<Archive> {
+  await buildFolder(input, path, options)
+  const bytes = readFileSync(path)
+  rmSync(path)
+  return await openArchive(memorySource(bytes), { verifiers })
 }
 
 function expectTree(folder: string, files: Record<string, string | Uint8Array>): void {
@@ -190,14 +201,19 @@ describe('buildFolder()', () => {
     expect(readdirSync(root)).toEqual(['tree'])
   })
 
-  it.skipIf(process.platform === 'win32')(
-    'reads nothing elsewhere when a folder is swapped for a link while it is packed (row 52)',
-    async () => {
+  it.skipIf(process.platform === 'win32').each([
+    ['by threads', false],
+    ['one by one, with a previous archive in memory', true],
+  ])(
+    'reads nothing elsewhere when a folder is swapped for a link while it is packed, %s (row 52)',
+    async (_name, isPlain) => {
       const { root, input } = variedTree()
       cpSync(join(input, 'text'), join(root, 'elsewhere'), { recursive: true })
+      const previous = isPlain ? await inMemory(input, join(root, 'before.m2p')) : undefined
       let isSwapped = false
       const build = buildFolder(input, join(root, 'x.m2p'), {
         ...options,
+        ...(previous === undefined ? {} : { previous, full: true }),
         jobs: 1,
         onProgress: () => {
           if (isSwapped) return
@@ -207,6 +223,7 @@ describe('buildFolder()', () => {
         },
       })
       await expect(build).rejects.toMatchObject({ code: 'M2P_INPUT_CHANGED' })
+      expect(isSwapped).toBe(true)
       expect(readdirSync(root).sort()).toEqual(['aside', 'elsewhere', 'tree'])
     },
   )

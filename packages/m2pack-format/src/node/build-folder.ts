@@ -1,7 +1,8 @@
 import { printable, wipe } from '@keyturn/primitives'
-import { onDisk, nodeFileSystem } from '@keyturn/primitives/node'
+import { isOpenedInside, onDisk, nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { closeSync, ftruncateSync, lstatSync, openSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Archive } from '../archive.ts'
@@ -16,6 +17,7 @@ import { M2pError } from '../errors.ts'
 import { finishArchive } from '../finish.ts'
 import { writeArchiveFile } from './archive-file.ts'
 import type { OutputOptions } from './archive-file.ts'
+import { changed } from './build-input.ts'
 import type { BuildJob, PreviousPayloads } from './build-job.ts'
 import { BuildShare } from './build-share.ts'
 import { Crew } from './crew.ts'
@@ -247,21 +249,32 @@ function compressionOf(record: Omit<EntryRecord, 'compression'>, segmentSize: nu
   return 'none'
 }
 
+/** The folder that is packed. */
+interface PlainFolder {
+  readonly path: string
+  /** Its real path; undefined in a file system that is not ours, whose descriptors say nothing. */
+  readonly real: string | undefined
+  readonly fs: FileSystem
+}
+
 /** Opens its file only while it is read, so that thousands can be planned. */
 class LazyFileSource {
   readonly size: number
+  readonly #folder: PlainFolder
   readonly #path: string
-  readonly #fs: FileSystem
 
-  constructor(path: string, size: number, fs: FileSystem) {
+  constructor(folder: PlainFolder, path: string, size: number) {
+    this.#folder = folder
     this.#path = path
     this.size = size
-    this.#fs = fs
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
-    const source: FileSource = await openFileSource(this.#path, this.#fs)
+    const { path, real, fs } = this.#folder
+    const source: FileSource = await openFileSource(join(path, this.#path), fs)
     try {
+      // A folder above it, or the file itself, is a link now.
+      if (real !== undefined && !isOpenedInside(source.descriptor, real, this.#path)) throw changed(this.#path)
       // From a wrong length the builder sees that the file changed.
       return source.size === this.size ? await source.read(offset, length) : new Uint8Array(length + 1)
     } finally {
@@ -272,11 +285,16 @@ class LazyFileSource {
 
 async function buildPlainly(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
   const fs = options.fs ?? nodeFileSystem
+  const found = await filesOf(input, options)
+  const folder: PlainFolder = {
+    path: input,
+    real: fs === nodeFileSystem ? await onDisk('Cannot read', input, () => realpath(input)) : undefined,
+    fs,
+  }
   const files: BuildFile[] = []
-  for (const path of await filesOf(input, options)) {
-    const full = join(input, path)
-    const { size, mode, mtimeMs } = await fs.lstat(full)
-    files.push({ path, source: new LazyFileSource(full, size, fs), executable: isExecutable(mode), mtimeMs })
+  for (const path of found) {
+    const { size, mode, mtimeMs } = await fs.lstat(join(input, path))
+    files.push({ path, source: new LazyFileSource(folder, path, size), executable: isExecutable(mode), mtimeMs })
   }
   return writeArchiveFile(output, options, (sink) => buildArchive(files, sink, options))
 }
