@@ -1,8 +1,11 @@
 import { CommanderError } from 'commander'
 import type { Command } from 'commander'
-import { exitCodes, KeyturnError } from '@keyturn/primitives'
+import { exitCodes, KeyturnError, printable } from '@keyturn/primitives'
 import { readConfig } from './config.ts'
 import type { ServerConfig } from './config.ts'
+
+/** Longest message that is printed, characters. */
+const MAX_PRINTED = 2000
 
 /** Runs a command; exists so that main has one place for what all commands share. */
 export async function runCommand(work: () => Promise<unknown>): Promise<void> {
@@ -19,7 +22,11 @@ export function exitCodeOf(error: unknown, json: boolean): number {
     process.stdout.write(
       `${JSON.stringify({ ok: false, error: { code, kind: known?.kind ?? 'bug', message, ...(known?.hint === undefined ? {} : { hint: known.hint }) } })}\n`,
     )
-  else process.stderr.write(`${code}: ${message}\n${known?.hint === undefined ? '' : `  ${known.hint}\n`}`)
+  else {
+    // Texts of settings, stores and other servers are in it: none of them speaks to the terminal.
+    const hint = known?.hint === undefined ? '' : `  ${printable(known.hint, MAX_PRINTED)}\n`
+    process.stderr.write(`${code}: ${printable(message, MAX_PRINTED)}\n${hint}`)
+  }
   return exitCodes[known?.kind ?? 'bug']
 }
 

@@ -76,6 +76,14 @@ describe.each(stores)('blobs made of pieces of others, in %s', (_name, options) 
     expect(await publisher.assembleBlob(target, pieces)).toBe(true)
   })
 
+  it('do not fail with the lies of another caller about the same blob', { timeout: 300_000 }, async () => {
+    const { publisher, target, pieces } = await stage()
+    const lies = publisher.assembleBlob(target, pieces.toReversed())
+    const honest = publisher.assembleBlob(target, pieces)
+    await expect(lies).rejects.toMatchObject({ code: 'UP_HASH' })
+    expect(await honest).toBe(true)
+  })
+
   it('whose pieces lie are not stored', { timeout: 300_000 }, async () => {
     const { url, publisher, target, pieces, from } = await stage()
     const [first, second, third] = pieces as [BlobPiece, BlobPiece, BlobPiece]

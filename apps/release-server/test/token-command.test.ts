@@ -31,3 +31,18 @@ it('token list and token revoke: a running server refuses a stolen token from th
   expect(unknown.stdout + unknown.stderr).toContain('SRV_NOT_FOUND')
   await server.stop()
 })
+
+it('an error speaks to nobody’s terminal, whatever the setting that it names', async () => {
+  const outcome = spawnSync(process.execPath, ['--no-warnings', main, 'token', 'list'], {
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      KEYTURN_DATA_DIR: await temporaryFolder(),
+      KEYTURN_PORT: '\u001b]0;owned\u0007',
+    },
+    encoding: 'utf8',
+  })
+  expect(outcome.status).not.toBe(0)
+  expect(outcome.stderr).toContain('owned')
+  // eslint-disable-next-line no-control-regex -- that there are none is the point
+  expect(outcome.stderr.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f]/)
+})

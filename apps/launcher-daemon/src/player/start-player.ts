@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { printable } from '@keyturn/primitives'
 import '../bounded-memory.ts'
 import { LauncherProgram } from '../program/program.ts'
 import { parsePlayerConfig } from '../player-config.ts'
@@ -27,7 +28,7 @@ export function startPlayer(start: PlayerStart): void {
   void run(start, stop).then(
     (code) => process.exit(code),
     (error: unknown) => {
-      process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`)
+      process.stderr.write(`error: ${printable(error instanceof Error ? error.message : String(error), 1000)}\n`)
       process.exit(70)
     },
   )

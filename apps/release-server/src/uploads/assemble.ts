@@ -1,4 +1,4 @@
-import { OneAtATime } from '@keyturn/primitives'
+import { OneAtATime, sha256Hex, utf8Encode } from '@keyturn/primitives'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { MAX_BLOB_BYTES } from '../limits.ts'
@@ -19,7 +19,10 @@ const MAX_OPEN = 16
 
 interface Workshop {
   readonly queue: OneAtATime
-  /** By the hash of the new blob: a request that is repeated, since its answer was lost, waits for the first. */
+  /**
+   * By all that was asked for: a request that is repeated, since its answer was lost, waits for the first. One that
+   * names the same blob and other pieces is answered for itself, so that nobody fails with the mistakes of another.
+   */
   readonly open: Map<string, Promise<{ created: boolean; size: number }>>
 }
 
@@ -42,14 +45,13 @@ export async function assembleBlob(
   checkLengths(assembly)
   const workshop = workshops.get(context) ?? { queue: new OneAtATime(), open: new Map() }
   workshops.set(context, workshop)
-  const running = workshop.open.get(assembly.sha256)
+  const asked = sha256Hex(utf8Encode(JSON.stringify(assembly)))
+  const running = workshop.open.get(asked)
   if (running !== undefined) return running
   if (workshop.open.size >= MAX_OPEN)
     throw new ServerError('SRV_UNAVAILABLE', `Cannot assemble blob ${assembly.sha256}: ${MAX_OPEN} others wait`)
-  const work = workshop.queue
-    .run(() => assemble(context, assembly))
-    .finally(() => workshop.open.delete(assembly.sha256))
-  workshop.open.set(assembly.sha256, work)
+  const work = workshop.queue.run(() => assemble(context, assembly)).finally(() => workshop.open.delete(asked))
+  workshop.open.set(asked, work)
   return work
 }
 
