@@ -53,14 +53,16 @@ interface Radix {
   readonly name: string
   readonly alphabet: string
   readonly bits: number
-  /** Value of each ASCII character, -1 for those outside the alphabet. */
-  readonly values: Int8Array
+  /** Value of each ASCII character, -1 for those outside the alphabet; made when first needed. */
+  values?: Int8Array
 }
 
-function radix(name: string, alphabet: string, bits: number): Radix {
+function valuesOf(radix: Radix): Int8Array {
+  if (radix.values !== undefined) return radix.values
   const values = new Int8Array(128).fill(-1)
-  for (const [value, symbol] of [...alphabet].entries()) values[symbol.charCodeAt(0)] = value
-  return { name, alphabet, bits, values }
+  for (let value = 0; value < radix.alphabet.length; value++) values[radix.alphabet.charCodeAt(value)] = value
+  radix.values = values
+  return values
 }
 
 function radixEncode({ alphabet, bits }: Radix, bytes: Uint8Array): string {
@@ -80,7 +82,9 @@ function radixEncode({ alphabet, bits }: Radix, bytes: Uint8Array): string {
   return text
 }
 
-function radixDecode({ name, bits, values }: Radix, text: string, original: string): Uint8Array<ArrayBuffer> {
+function radixDecode(radix: Radix, text: string, original: string): Uint8Array<ArrayBuffer> {
+  const { name, bits } = radix
+  const values = valuesOf(radix)
   const bytes = new Uint8Array(Math.floor((text.length * bits) / 8))
   let pending = 0
   let pendingBits = 0
@@ -102,9 +106,9 @@ function radixDecode({ name, bits, values }: Radix, text: string, original: stri
 }
 
 const BASE64_CORE = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
-const BASE64 = radix('base64', `${BASE64_CORE}+/`, 6)
-const BASE64URL = radix('base64url', `${BASE64_CORE}-_`, 6)
-const Z32 = radix('z-base-32', 'ybndrfg8ejkmcpqxot1uwisza345h769', 5)
+const BASE64: Radix = { name: 'base64', alphabet: `${BASE64_CORE}+/`, bits: 6 }
+const BASE64URL: Radix = { name: 'base64url', alphabet: `${BASE64_CORE}-_`, bits: 6 }
+const Z32: Radix = { name: 'z-base-32', alphabet: 'ybndrfg8ejkmcpqxot1uwisza345h769', bits: 5 }
 
 /** Bytes to base64 with padding (RFC 4648 §4). */
 export function base64Encode(bytes: Uint8Array): string {
