@@ -30,6 +30,8 @@ export interface ServerConfig {
   readonly oidcIssuer: string | undefined
   readonly oidcAudience: string | undefined
   readonly oidcRules: string | undefined
+  /** Newest releases of each channel whose files stay whole; 0: all. */
+  readonly keepWhole: number
   readonly drainSeconds: number
   readonly logRequests: boolean
 }
@@ -102,6 +104,13 @@ export const settings: readonly {
   { name: 'oidcIssuer', variable: 'KEYTURN_OIDC_ISSUER', meaning: 'Issuer whose tokens are accepted' },
   { name: 'oidcAudience', variable: 'KEYTURN_OIDC_AUDIENCE', meaning: 'Audience those tokens must name' },
   { name: 'oidcRules', variable: 'KEYTURN_OIDC_RULES_FILE', meaning: 'JSON file: which claims give which scopes' },
+  {
+    name: 'keepWhole',
+    variable: 'KEYTURN_KEEP_WHOLE',
+    meaning:
+      'Newest releases of each channel whose files stay whole; once a day older ones become chunks (default 0: all ' +
+      'stay whole)',
+  },
   {
     name: 'drainSeconds',
     variable: 'KEYTURN_DRAIN_SECONDS',
@@ -236,6 +245,7 @@ function checked(values: ReadonlyMap<string, string>): ServerConfig {
     oidcIssuer,
     oidcAudience: values.get('oidcAudience'),
     oidcRules: values.get('oidcRules'),
+    keepWhole: wholeNumber(values, 'keepWhole', 0, 10_000),
     drainSeconds: wholeNumber(values, 'drainSeconds', 30, 3600),
     logRequests: yesNo(values, 'logRequests', true),
   }

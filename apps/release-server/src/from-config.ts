@@ -89,7 +89,11 @@ export async function optionsFromConfig(config: ServerConfig): Promise<ReleaseSe
     drainMs: config.drainSeconds * 1000,
     rates: { trustProxy: config.trustProxy },
     log: logOf(config),
-    upkeep: { garbageEveryMs: DAY_MS, scrubEveryMs: 7 * DAY_MS },
+    upkeep: {
+      garbageEveryMs: DAY_MS,
+      scrubEveryMs: 7 * DAY_MS,
+      keepWhole: config.keepWhole === 0 ? undefined : config.keepWhole,
+    },
     publicUrl: config.publicUrl,
     metricsToken: config.metricsToken,
     offload: accelPrefix === undefined ? undefined : { kind: 'accel', prefix: accelPrefix },

@@ -21,6 +21,7 @@ import {
   sha256,
   utf8Encode,
 } from '@keyturn/primitives'
+import { ChunkIndexer, chunkParamsFor, writeChunkIndex } from '@keyturn/manifest/delta'
 import type { Head, ManifestPin, ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import type { DocumentSigner } from '@keyturn/manifest/publish'
 import { blobFromBytes } from '@keyturn/release-client'
@@ -39,6 +40,17 @@ export function keyId(name: string): string {
 export function signerOf(name: string): DocumentSigner {
   const seed = seedOf(name)
   return { publicKey: ed25519PublicKey(seed), sign: (message) => ed25519Sign(seed, message) }
+}
+
+/** The chunk index of a file. */
+export function indexOf(bytes: Uint8Array): Uint8Array {
+  const params = chunkParamsFor(bytes.length)
+  if (params === undefined) throw new RangeError('A file without index')
+  return writeChunkIndex(new ChunkIndexer(params).update(bytes).finish())
+}
+
+function referenceTo({ sha256, size }: BlobSource): { sha256: string; size: number; chunks: number; params: number } {
+  return { sha256, size, chunks: (size - 52) / 36, params: 1 }
 }
 
 export interface MadeRelease {
@@ -137,15 +149,26 @@ export class TestPublisher {
       version?: string
       contentKeys?: ReleaseManifest['contentKeys']
       trustRoot?: string
+      /** Chunk indexes for all files. */
+      indexed?: boolean
     } = {},
   ): Promise<MadeRelease> {
     const channel = options.channel ?? 'stable'
     const sequence = options.sequence ?? (this.#sequences.get(channel) ?? 0) + 1
     this.#sequences.set(channel, sequence)
-    const contents = Object.entries(files).map(([path, bytes]) => ({ path, blob: blobFromBytes(bytes) }))
+    const contents = Object.entries(files).map(([path, bytes]) => ({
+      path,
+      blob: blobFromBytes(bytes),
+      index: options.indexed === true ? blobFromBytes(indexOf(bytes)) : undefined,
+    }))
     const launcher = blobFromBytes(utf8Encode('the launcher'))
     const model = buildManifest(
-      contents.map(({ path, blob }) => ({ path, sha256: blob.sha256, size: blob.size })),
+      contents.map(({ path, blob, index }) => ({
+        path,
+        sha256: blob.sha256,
+        size: blob.size,
+        ...(index === undefined ? {} : { index: referenceTo(index) }),
+      })),
       {
         version: options.version ?? `2026.11.21-${sequence}`,
         nowMs: this.now,
@@ -169,7 +192,7 @@ export class TestPublisher {
       manifest,
       signatures,
       pin: manifestPin(model, sha256Hex(manifest), manifest.length),
-      blobs: [...contents.map(({ blob }) => blob), launcher],
+      blobs: [...contents.flatMap(({ blob, index }) => (index === undefined ? [blob] : [blob, index])), launcher],
     }
   }
 

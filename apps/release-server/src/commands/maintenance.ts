@@ -4,6 +4,7 @@ import { configOf, printAnswer } from '../command-line.ts'
 import { readConfig, settings } from '../config.ts'
 import { localOptions, storesFromConfig } from '../from-config.ts'
 import { exportStatic } from '../releases/export-static.ts'
+import { coolReleases } from '../releases/cool.ts'
 import { checkStores } from '../releases/fsck.ts'
 import { collectGarbage } from '../releases/gc.ts'
 import { migrate } from '../storage/migrate.ts'
@@ -28,6 +29,7 @@ export function addMaintenanceCommands(program: Command): void {
   addSettings(program)
   addChecks(program)
   addGarbageCollection(program)
+  addCool(program)
   addExport(program)
   addMigrate(program)
 }
@@ -89,6 +91,28 @@ function addGarbageCollection(program: Command): void {
         report,
         `${report.dry_run ? 'Would delete' : 'Deleted'} ${report.blobs_deleted} blobs, ${report.bytes_deleted} ` +
           `bytes; marked ${report.blobs_marked}`,
+      )
+    })
+}
+
+function addCool(program: Command): void {
+  program
+    .command('cool')
+    .description('Store the files of older releases as chunks, each of which is on the disk once')
+    .requiredOption('--keep-whole <n>', 'newest releases of each channel whose files stay whole')
+    .action(async (options: { keepWhole: string }, command: Command) => {
+      const keepWhole = Number(options.keepWhole)
+      if (!/^[1-9]\d{0,4}$/.test(options.keepWhole))
+        throw new ServerError(
+          'SRV_CONFIG',
+          `Cannot keep "${options.keepWhole}" releases whole: expected a number from 1`,
+        )
+      const report = await withStores(command, ({ context }) => coolReleases(context, keepWhole))
+      printAnswer(
+        command,
+        report,
+        `${report.blobs} blobs are stored as chunks now: ${report.bytesFreed} bytes freed, ${report.chunksRemoved} ` +
+          'unused chunks removed',
       )
     })
 }

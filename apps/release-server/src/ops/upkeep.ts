@@ -2,6 +2,7 @@ import { describe } from './log.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { checkStores } from '../releases/fsck.ts'
+import { coolReleases } from '../releases/cool.ts'
 import { collectGarbage } from '../releases/gc.ts'
 import type { RetentionOptions } from '../releases/gc.ts'
 import { sweepChecks } from '../releases/release-check.ts'
@@ -18,6 +19,8 @@ import { OneAtATime } from '@keyturn/primitives'
 export interface UpkeepOptions {
   /** How often garbage is collected; default: never. */
   readonly garbageEveryMs?: number | undefined
+  /** Newest releases of each channel whose files stay whole, when garbage is collected; default: all. */
+  readonly keepWhole?: number | undefined
   /** How often all blobs are read and hashed; default: never. */
   readonly scrubEveryMs?: number | undefined
   /** Bytes a second that a scrub reads at most; default 20 MiB. */
@@ -59,12 +62,16 @@ export class Upkeep {
 
   /** Starts the timers. */
   start(): void {
-    const { garbageEveryMs, scrubEveryMs, scrubBytesPerSecond = 20 * 1024 * 1024 } = this.#options
+    const { garbageEveryMs, keepWhole, scrubEveryMs, scrubBytesPerSecond = 20 * 1024 * 1024 } = this.#options
     this.#every(SWEEP_EVERY_MS, 'sweep', () => this.tidy())
     const caller = { actor: 'upkeep', requestId: 'upkeep' }
     if (garbageEveryMs !== undefined)
       this.#every(garbageEveryMs, 'garbage collection', () =>
         collectGarbage(this.#context, { dryRun: false, retention: this.#retention }, caller),
+      )
+    if (garbageEveryMs !== undefined && keepWhole !== undefined)
+      this.#every(garbageEveryMs, 'storing old releases as chunks', () =>
+        coolReleases(this.#context, keepWhole, this.#stopped.signal),
       )
     if (scrubEveryMs !== undefined) {
       this.#every(scrubEveryMs, 'scrub', () =>

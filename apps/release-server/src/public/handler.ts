@@ -209,7 +209,10 @@ export class PublicTree {
     if (this.#sizes.size >= MAX_KNOWN_SIZES) this.#sizes.clear()
     this.#sizes.set(sha256, size)
     this.#countBlob(request, sha256, this.#blob(sha256, size))
-    if (this.#options.offload !== undefined) return this.#offload(response, sha256)
+    if (this.#options.offload !== undefined) {
+      await this.#options.blobs.warm?.(sha256)
+      return this.#offload(response, sha256)
+    }
     if (size > SMALL_BLOB_BYTES) return this.#stream(request, response, sha256, this.#blob(sha256, size))
     const bytes = await collectBytes(
       await this.#options.blobs.read(sha256),
@@ -250,11 +253,8 @@ export class PublicTree {
     const range =
       selection.status === 206 ? { start: selection.start, end: selection.end } : { start: 0, end: about.size - 1 }
     const path = this.#options.blobs.localPath?.(sha256)
-    if (path !== undefined) {
-      if (!(await pumpFile(path, range, response, () => answerHead(request, response, about))))
-        throw this.#missing(sha256)
+    if (path !== undefined && (await pumpFile(path, range, response, () => answerHead(request, response, about))))
       return
-    }
     // Looked up before the head is sent, so that a missing blob is still a 404.
     const probe = await this.#options.blobs.stat(sha256)
     if (probe === undefined) throw this.#missing(sha256)

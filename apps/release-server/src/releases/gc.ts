@@ -39,7 +39,7 @@ interface Kept {
 }
 
 /** Hashes that the heads of all channels pin. */
-async function pinnedByHeads(context: ServerContext): Promise<Set<string>> {
+export async function pinnedByHeads(context: ServerContext): Promise<Set<string>> {
   const pinned = new Set<string>()
   for (const { value } of await channels.all(context.metadata)) {
     for (const pointer of [value.manifest, value.fallback, value.preload])
@@ -86,7 +86,7 @@ async function needsOf(context: ServerContext, release: ReleaseView): Promise<st
 }
 
 /** One run at a time, across all replicas; a run that died is taken over after an hour. */
-async function withLease<T>(context: ServerContext, work: () => Promise<T>): Promise<T> {
+export async function withLease<T>(context: ServerContext, work: () => Promise<T>): Promise<T> {
   const until = context.clock() + LEASE_OF_RUN_MS
   await context.metadata.transaction(['gc'], async (records) => {
     const lease = await leases.get(records, 'gc')

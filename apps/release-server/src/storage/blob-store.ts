@@ -83,6 +83,15 @@ export interface BlobStore {
   completePresigned?(sha256: string, size: number, uploadId: string, etags: readonly string[]): Promise<BlobInfo>
   /** Ends such an upload without a blob, and drops its parts; nothing happens when there is none. */
   abortPresigned?(uploadId: string): Promise<void>
+  /** Makes the file of a blob that has none at the moment, for {@link localPath}. */
+  warm?(sha256: string): Promise<void>
+  /**
+   * Stores a blob as the chunks of its index instead of whole; returns the bytes that this frees, undefined when it
+   * stays as it is. Its bytes can be read as before.
+   */
+  cool?(sha256: string, index: Uint8Array): Promise<number | undefined>
+  /** Removes chunks that nothing is made of any more; returns how many. */
+  sweepChunks?(olderThanMs: number): Promise<number>
   /** Removes leftovers of writes that died. */
   sweep(olderThanMs: number): Promise<void>
   /** Free bytes, where the storage reports them. */

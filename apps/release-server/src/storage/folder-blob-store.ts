@@ -15,6 +15,7 @@ import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { ServerError } from '../errors.ts'
 import { isBlobName, isUploadName } from './blob-store.ts'
 import type { BlobInfo, BlobStore, ByteRange, ByteStream, Piece, PutOptions } from './blob-store.ts'
+import { ColdBlobStore } from './cold-blob-store.ts'
 import { hashed } from './hashing.ts'
 import { bytesOf } from './piece-bytes.ts'
 
@@ -38,7 +39,7 @@ export async function openFolderBlobStore(root: string, options: FolderBlobStore
   for (const name of ['files', 'uploads', 'quarantine'])
     await fs.mkdir(join(root, name), { recursive: true, mode: 0o755 })
   await syncFolder(root, fs)
-  return new FolderBlobStore(root, fs, options.clone ?? cloneFile)
+  return new ColdBlobStore(new FolderBlobStore(root, fs, options.clone ?? cloneFile), { root, fs })
 }
 
 const cloneFile = (from: string, to: string): Promise<void> =>
