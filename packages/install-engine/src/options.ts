@@ -7,6 +7,7 @@ import type { EngineEvent } from './events.ts'
 import { nodeFetch } from './fetch/node-fetch.ts'
 import { defaultHttpLimits } from './fetch/http.ts'
 import type { Fetch, HttpLimits } from './fetch/http.ts'
+import type { ResolveHost } from './fetch/near-name.ts'
 import type { RuntimeKeyProvider } from './start/runtime-key.ts'
 import type { DeliveryName, Target } from './settings.ts'
 import { defaultRetryPolicy } from './fetch/source.ts'
@@ -83,6 +84,11 @@ export interface EngineOptions {
   readonly logFile?: boolean | undefined
   /** Default: one over `node:http`, with the proxies of the environment. */
   readonly fetch?: Fetch | undefined
+  /**
+   * Looks up the names of hosts that the publisher names for players' own networks; default: the name service of this
+   * system.
+   */
+  readonly resolveHost?: ResolveHost | undefined
   /** Default: the real disk. */
   readonly fs?: FileSystem | undefined
   readonly clock?: Clock | undefined

@@ -51,6 +51,7 @@ export class Session {
       random,
       monotonic,
       lanMirror: options.lanMirror,
+      resolveHost: options.resolveHost,
       accessCode: options.accessCode,
     })
     this.limit = new RateLimit(options.bytesPerSecond, monotonic)

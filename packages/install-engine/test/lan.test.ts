@@ -5,6 +5,8 @@ import { noise, Publisher, sha256Hex } from './support/publisher.ts'
 
 const files = { 'a.txt': 'one', 'pack/a.bin': noise(900_000, 3), 'pack/b.bin': noise(700_000, 4) }
 const lan = { url: 'http://cache.lan/', weight: 0, scope: 'lan' as const }
+/** The name service of a network where somebody runs the cache. */
+const here = (): Promise<readonly string[]> => Promise.resolve(['192.168.1.9'])
 const wan = { url: 'http://mirror.test/', weight: 1 }
 
 /** One install, where a host of the player's own network answers as the test says. */
@@ -18,7 +20,7 @@ async function install(answer: (fetch: Fetch) => Fetch, options: Partial<EngineO
     asked.push({ host: hostname, isBlob: url.includes('/files/') })
     return await (hostname === 'cache.lan' ? answer(plain) : plain)(url, init)
   }
-  const { engine, folder } = await engineFor(publisher, { fetch, ...options })
+  const { engine, folder } = await engineFor(publisher, { fetch, resolveHost: here, ...options })
   const result = await engine.update()
   expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
   const blobs = (host: string): number => asked.filter((entry) => entry.host === host && entry.isBlob).length
@@ -65,7 +67,7 @@ describe('a host of the player’s own network', () => {
       const bytes = new Uint8Array(await answer.arrayBuffer()).map((byte) => byte ^ 1)
       return new Response(bytes, { status: answer.status, headers: answer.headers })
     }
-    const { engine, folder } = await engineFor(publisher, { fetch, connections: 1 })
+    const { engine, folder } = await engineFor(publisher, { fetch, resolveHost: here, connections: 1 })
     await engine.update()
     expect(await treeText(folder)).toBe(expectedText(made.files, sha256Hex))
     expect(lies).toBe(1)
@@ -108,5 +110,46 @@ describe('a host of the player’s own network', () => {
     const { engine } = await engineFor(publisher, { fetch, lanMirror: 'http://192.168.1.9:8080/' })
     await engine.update()
     expect(hosts.includes('192.168.1.9')).toBe(true)
+  })
+
+  it('that has one name for all players is asked only where the name leads to a private address (row 379)', async () => {
+    const near = [['10.1.2.3'], ['172.16.0.1', 'fd00::1'], ['192.168.0.7'], ['fe80::1'], ['100.64.3.2'], ['127.0.0.1']]
+    const far = [[], ['203.0.113.9'], ['10.0.0.1', '203.0.113.9'], ['2001:db8::1'], ['172.32.0.1'], ['not an address']]
+    for (const addresses of [...near, ...far]) {
+      const names: string[] = []
+      const { blobs, result } = await install((plain) => plain, {
+        resolveHost: (name) => {
+          names.push(name)
+          return Promise.resolve(addresses)
+        },
+      })
+      const isNear = near.includes(addresses)
+      expect([addresses, result.outcome, new Set(names)]).toEqual([addresses, 'updated', new Set(['cache.lan'])])
+      expect([addresses, blobs('cache.lan') > 0, blobs('mirror.test') > 0]).toEqual([addresses, isNear, !isNear])
+    }
+  })
+
+  it('that no name service knows, or that a name service is silent about, costs no request (row 379)', async () => {
+    const unknown = await install((plain) => plain, {
+      resolveHost: () => Promise.reject(Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND' })),
+    })
+    expect(unknown.blobs('cache.lan')).toBe(0)
+    let lookups = 0
+    const silent = await install((plain) => plain, {
+      connections: 1,
+      resolveHost: () => {
+        lookups += 1
+        return new Promise(() => undefined)
+      },
+    })
+    expect([silent.blobs('cache.lan'), silent.result.outcome, lookups]).toEqual([0, 'updated', 1])
+  })
+
+  it('that answers under the name and lies is found out as under an address (row 379)', async () => {
+    const { blobs, result } = await install(
+      () => () => Promise.resolve(new Response(new Uint8Array(1_000_000), { status: 200 })),
+      { connections: 1 },
+    )
+    expect([blobs('cache.lan'), result.outcome]).toEqual([1, 'updated'])
   })
 })

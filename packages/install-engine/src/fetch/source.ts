@@ -5,6 +5,8 @@ import type { Mirror } from '@keyturn/manifest'
 import { LauncherError } from '../errors.ts'
 import { shownUrl } from './proxy.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
+import { isNear, systemResolveHost } from './near-name.ts'
+import type { ResolveHost } from './near-name.ts'
 
 /** How often and how patiently a request is repeated. */
 export interface RetryPolicy {
@@ -22,6 +24,8 @@ interface Host {
   readonly base: string
   /** On the player's own network: tried first, and given up at the first sign of trouble. */
   isLan: boolean
+  /** Whether its name was looked up, and until when that holds; a host that this machine names needs none. */
+  nearUntil: number
   weight: number
   strikes: number
   lies: number
@@ -57,6 +61,8 @@ export interface SourceOptions {
   readonly random: RandomSource
   readonly monotonic: () => number
   readonly lanMirror?: string | undefined
+  /** Default: the name service of this system. */
+  readonly resolveHost?: ResolveHost | undefined
   /** Access code of the channel. */
   readonly accessCode?: string | undefined
 }
@@ -69,6 +75,7 @@ export class Source {
   readonly #client: HttpClient
   readonly #lanClient: HttpClient
   readonly #lanMirror: string | undefined
+  readonly #resolveHost: ResolveHost
   readonly #accessCode: string | undefined
   readonly #retry: RetryPolicy
   readonly #random: RandomSource
@@ -83,6 +90,7 @@ export class Source {
     this.#client = client
     this.#lanClient = client.with(LAN_LIMITS)
     this.#lanMirror = options.lanMirror
+    this.#resolveHost = options.resolveHost ?? systemResolveHost
     this.#accessCode = options.accessCode
     this.setMirrors([])
     this.#retry = options.retry
@@ -121,8 +129,21 @@ export class Source {
   }
 
   /** Whether a host of the player's own network is tried first: what comes from it is verified piece by piece. */
-  get hasLan(): boolean {
-    return this.#mirrors.some(({ isLan, benchedUntil }) => isLan && benchedUntil <= this.#monotonic())
+  async findsLan(): Promise<boolean> {
+    const hosts = this.#mirrors.filter(({ isLan }) => isLan)
+    return (await Promise.all(hosts.map(async (host) => await this.#isNear(host)))).some(Boolean)
+  }
+
+  /** Whether a LAN host may be asked now: it is not left alone, and its name leads to this network. */
+  async #isNear(host: Host): Promise<boolean> {
+    if (host.benchedUntil > this.#monotonic()) return false
+    if (host.nearUntil > this.#monotonic()) return true
+    if (await isNear(host.base, this.#resolveHost)) {
+      host.nearUntil = this.#monotonic() + LAN_BENCH_MS
+      return true
+    }
+    host.benchedUntil = Math.max(host.benchedUntil, this.#monotonic() + LAN_BENCH_MS)
+    return false
   }
 
   /** Takes the mirrors of the signed head; those known already keep their record. */
@@ -131,7 +152,10 @@ export class Source {
     this.#mirrors = [...own, ...mirrors].map((mirror) => {
       const base = withSlash(mirror.url)
       const known = this.#mirrors.find((host) => host.base === base)
-      if (known === undefined) return newHost(mirror)
+      if (known === undefined) {
+        // A host that this machine names is asked whatever its address.
+        return Object.assign(newHost(mirror), own.includes(mirror) ? { nearUntil: Number.POSITIVE_INFINITY } : {})
+      }
       return Object.assign(known, { weight: mirror.weight, isLan: mirror.scope === 'lan' })
     })
   }
@@ -186,6 +210,10 @@ export class Source {
     let failures = 0
     for (let attempt = 0, at = 0; ; attempt++) {
       const host = hosts[Math.min(at, hosts.length - 1)] as Host
+      if (host.isLan && !(await this.#isNear(host))) {
+        at += 1
+        continue
+      }
       let pauseAtLeastMs = 0
       try {
         const answer = await (host.isLan ? this.#lanClient : this.#client).send({
@@ -328,7 +356,7 @@ async function collect(answer: HttpAnswer, maxBytes: number, path: string): Prom
 }
 
 function newHost({ url, weight, scope }: Mirror): Host {
-  return { base: withSlash(url), isLan: scope === 'lan', weight, strikes: 0, lies: 0, benchedUntil: 0 }
+  return { base: withSlash(url), isLan: scope === 'lan', weight, strikes: 0, lies: 0, benchedUntil: 0, nearUntil: 0 }
 }
 
 function withSlash(url: string): string {

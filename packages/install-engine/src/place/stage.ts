@@ -128,7 +128,7 @@ export async function planFetch(
   if (plan.writes.length === 0)
     return { downloadBytes: 0, keptBytes: 0, seeds: new Seeds(context.fs), chunks: new Map(), copies: new Map() }
   const seeds = await loadSeeds(context, layout, plan, installed)
-  const chunks = await loadIndexes(context, layout, plan, seeds.size > 0 || context.source.hasLan)
+  const chunks = await loadIndexes(context, layout, plan, seeds.size > 0 || (await context.source.findsLan()))
   const copies = await findCopies(context, layout, plan, installed)
   let downloadBytes = 0
   let keptBytes = 0
