@@ -191,6 +191,24 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     expect(await treeText(dir)).toBe(`mine.txt ${sha256Hex(new TextEncoder().encode('mine'))}`)
   })
 
+  it('uninstall and quit leave a running launcher time to end, and uninstall removes nothing under it (row 380)', async () => {
+    const dir = await temporaryFolder()
+    await run(['update', ...flags(dir)])
+    const before = await treeText(dir)
+    const child = start(['run', '--dir', dir, '--json'])
+    await new Promise((resolve) => child.stdout.once('data', resolve))
+    const refused = await run(['uninstall', '--dir', dir, '--json'])
+    expect([refused.code, refused.json]).toMatchObject([6, { ok: false, error: { code: 'LA_LOCKED' } }])
+    expect(await treeText(dir)).toBe(before)
+    let hasEnded = false
+    child.once('exit', () => (hasEnded = true))
+    expect((await run(['quit', '--dir', dir, '--json'])).code).toBe(0)
+    expect(existsSync(join(dir, '.updates/daemon.lock'))).toBe(false)
+    expect((await run(['uninstall', '--dir', dir, '--json'])).json).toMatchObject({ ok: true })
+    while (!hasEnded) await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(existsSync(join(dir, '.updates'))).toBe(false)
+  })
+
   it('killed with SIGKILL anywhere in an update is old or new at the next start, never mixed', async () => {
     const second = await publisher.release(files('second edition', key.json), {
       format: 'm2pack',

@@ -15,6 +15,7 @@ import type { Served } from './support/install.ts'
 import { Publisher } from './support/publisher.ts'
 import { contentOf, Dice, filesOf, hashOf, nextTree, randomPath, randomTree } from './support/random-trees.ts'
 import type { RandomTree } from './support/random-trees.ts'
+import { tracked } from './support/settled.ts'
 
 const SEED = Number(process.env['KEYTURN_SEED'] ?? '20261130')
 const PAIRS = Number(process.env['KEYTURN_TREE_PAIRS'] ?? '120')
@@ -76,6 +77,9 @@ interface Recovery {
   readonly next: RandomTree
   readonly onEvent: (event: { type: string; code?: string; message?: string }) => void
 }
+
+const shown = (bytes: Uint8Array): string =>
+  `${bytes.length} bytes from ${JSON.stringify(Buffer.from(bytes.subarray(0, 24)).toString('latin1'))}`
 
 const isMine = ({ bytes }: Found): boolean => bytes.subarray(0, 5).toString() === 'mine '
 
@@ -177,9 +181,11 @@ class Chain {
     }
     if (isKilled) {
       const at = this.#dice.below(90)
-      const dying = faultFileSystem({ plan: { at, mode: 'crash' }, fs })
+      const under = tracked(fs)
+      const dying = faultFileSystem({ plan: { at, mode: 'crash' }, fs: under.fs })
       const run = await engineFor(this.#publisher, { ...options, fs: dying, onEvent })
       await run.engine.update().catch(() => undefined)
+      await under.settle()
       served.push(...run.served)
       this.#log.push(`killed at ${at}${dying.fired ? '' : ' (too late)'}`)
       for (const name of ['lock', 'staging.lock']) rmSync(join(this.#folder, '.updates', name), { force: true })
@@ -244,7 +250,8 @@ class Chain {
     for (const [path, file] of tree) {
       const [name, found] = this.#find(disk, path) ?? []
       if (name === undefined || found === undefined) return this.#fail(`${path} is missing`)
-      if (!found.bytes.equals(contentOf(file))) return this.#fail(`${path} has other bytes`)
+      if (!found.bytes.equals(contentOf(file)))
+        return this.#fail(`${path} has other bytes: ${shown(found.bytes)}, expected ${shown(contentOf(file))}`)
       if (name.split('/').at(-1) !== path.split('/').at(-1)) return this.#fail(`${path} is spelled ${name}`)
       const mode = file.executable ? 0o755 : 0o644
       if (this.#ground.keepsModes && found.mode !== mode)

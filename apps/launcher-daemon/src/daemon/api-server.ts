@@ -212,7 +212,10 @@ export class ApiServer {
     if (typeof body !== 'object' || body === null || Array.isArray(body))
       throw new LauncherError('LA_API_REQUEST', 'Refused: the body is not an object')
     const name = url.pathname.replace(/^\/api\//, '')
-    this.#json(response, 202, await this.#change(name, body))
+    const answer = await this.#change(name, body)
+    // The answer goes out first: ending closes every connection.
+    if (name === 'quit') response.once('close', () => this.#onQuit?.())
+    this.#json(response, 202, answer)
   }
 
   /** The report as a file to keep; the page has no place of its own to write to. */
@@ -241,9 +244,8 @@ export class ApiServer {
     else if (name === 'access-code') await this.#supervisor.change({}, parseAccessCode(String(body['code'] ?? '')))
     else if (name === 'setup') await this.#setUp(body)
     else if (name === 'look') return toJson(await this.#supervisor.look(String(body['folder'] ?? '')))
-    else if (name === 'quit') this.#onQuit?.()
     else if (name === 'page-code') return { code: this.newCode() }
-    else throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')
+    else if (name !== 'quit') throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')
     return { ok: true }
   }
 }

@@ -1,8 +1,9 @@
 import { constants } from 'node:fs'
 import { mkdir, open, realpath, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isRecord, parseStrictJson, PrimitivesError } from '@keyturn/primitives'
-import { lockFile, writeFileAtomic } from '@keyturn/primitives/node'
+import { inspectLock, lockFile, writeFileAtomic } from '@keyturn/primitives/node'
 import { keepSettings, LauncherError, updatesFolder } from '@keyturn/install-engine'
 import { ApiServer } from './api-server.ts'
 import type { ApiServerOptions } from './api-server.ts'
@@ -30,6 +31,14 @@ export interface Daemon {
   close(): Promise<void>
 }
 
+/** A launcher that ends stops its download first; a setup that waits for it goes on after this time. */
+const QUIT_PATIENCE_MS = 15_000
+const QUIT_POLL_MS = 50
+
+function daemonLock(stateFolder: string): string {
+  return join(stateFolder, 'daemon.lock')
+}
+
 function apiFile(stateFolder: string): string {
   return join(stateFolder, 'api.json')
 }
@@ -46,7 +55,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const folder = setup === undefined ? await realpath(options.folder) : options.folder
   const stateFolder = options.stateFolder ?? join(folder, updatesFolder)
   await mkdir(stateFolder, { recursive: true, mode: 0o700 })
-  const lock = await lockFile(join(stateFolder, 'daemon.lock')).catch((error: unknown) => {
+  const lock = await lockFile(daemonLock(stateFolder)).catch((error: unknown) => {
     if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
     throw new LauncherError('LA_LOCKED', `A launcher already runs for "${folder}"`, {
       hint: 'Open its page with keyturn-launcher open',
@@ -130,7 +139,23 @@ export async function askForPage(folder: string, stateFolder: string = join(fold
 }
 
 /**
- * Asks the running daemon of an install to end.
+ * Runs something while no daemon runs for an install, and keeps one from starting meanwhile.
+ *
+ * @throws LauncherError `LA_LOCKED` when one runs.
+ */
+export async function withoutDaemon<T>(stateFolder: string, run: () => Promise<T>): Promise<T> {
+  const lock = await lockFile(daemonLock(stateFolder)).catch((error: unknown) => {
+    if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
+    throw new LauncherError('LA_LOCKED', 'The launcher of this install runs', {
+      hint: 'End it with keyturn-launcher quit',
+      cause: error,
+    })
+  })
+  return await run().finally(() => lock.release())
+}
+
+/**
+ * Asks the running daemon of an install to end, and waits until it has: what it was doing ends first.
  *
  * @throws LauncherError `LA_NOT_INSTALLED` when none runs.
  */
@@ -138,4 +163,8 @@ export async function askToQuit(folder: string, stateFolder: string = join(folde
   const api = await findApi(folder, stateFolder)
   const response = await callApi(api, 'quit')
   if (!response.ok) throw new LauncherError('LA_API_AUTH', 'The launcher refused to end')
+  for (let waitedMs = 0; waitedMs < QUIT_PATIENCE_MS; waitedMs += QUIT_POLL_MS) {
+    if ((await inspectLock(daemonLock(stateFolder))).state !== 'held') return
+    await sleep(QUIT_POLL_MS)
+  }
 }

@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises'
+import { rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { askForPage, askToQuit, startDaemon } from '../daemon/daemon.ts'
+import { askForPage, askToQuit, startDaemon, withoutDaemon } from '../daemon/daemon.ts'
 import { openWindow } from '../daemon/window.ts'
-import { LauncherError, updatesFolder } from '@keyturn/install-engine'
-import type { Engine, Settings } from '@keyturn/install-engine'
-import { systemErrorCode } from '@keyturn/primitives/node'
+import { LauncherError, uninstall, updatesFolder } from '@keyturn/install-engine'
+import type { Engine, Settings, UninstallResult } from '@keyturn/install-engine'
+import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
 import { supportReport } from '../daemon/support-report.ts'
 import type { ProgramEnvironment } from './environment.ts'
 
@@ -86,4 +86,21 @@ export async function writeReport(
 /** Asks the running launcher of an install to end. */
 export async function quit(folder: string, stateFolder: string = join(folder, updatesFolder)): Promise<void> {
   await askToQuit(folder, stateFolder)
+}
+
+/**
+ * Removes what was installed, while no launcher runs for the install.
+ *
+ * @throws LauncherError `LA_LOCKED` when one runs or is at work, or the client runs; `LA_NOT_INSTALLED`.
+ */
+export async function removeInstall(
+  { folder, settings }: { readonly folder: string; readonly settings: Settings },
+  stateFolder: string = join(folder, updatesFolder),
+): Promise<UninstallResult> {
+  const remove = async (): Promise<UninstallResult> =>
+    await uninstall(folder, { linkedFolders: settings.linkedFolders })
+  if (!(await pathExists(stateFolder))) return await remove()
+  const result = await withoutDaemon(stateFolder, remove)
+  await rmdir(join(folder, updatesFolder)).catch(() => undefined) // held only that lock, or is in use again
+  return result
 }

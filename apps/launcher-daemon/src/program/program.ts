@@ -13,11 +13,10 @@ import {
   settingsFor,
   storedSettings,
   toEngineOptions,
-  uninstall,
 } from '@keyturn/install-engine'
 import type { Engine, Settings } from '@keyturn/install-engine'
 import { locateInstall } from '../locate-install.ts'
-import { openPage, quit, runDaemon, writeReport } from './daemon-commands.ts'
+import { openPage, quit, removeInstall, runDaemon, writeReport } from './daemon-commands.ts'
 import { changeComponents } from './components-command.ts'
 import { EventPrinter } from './events-text.ts'
 import type { PlayerDefaults, ProgramEnvironment } from './environment.ts'
@@ -129,19 +128,13 @@ export class LauncherProgram {
 
   /** Commands about the launcher that runs, and the end of an install. */
   #addRest(program: Command): void {
-    this.#add(
-      program,
-      'uninstall',
-      'remove what was installed; what you changed or added stays',
-      async ({ folder, settings }) => {
-        const { linkedFolders } = settings
-        const { removedFiles, keptFiles } = await uninstall(folder, { linkedFolders })
-        return {
-          data: { removed_files: removedFiles, kept_files: [...keptFiles] },
-          text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept`,
-        }
-      },
-    )
+    this.#add(program, 'uninstall', 'remove what was installed; what you changed or added stays', async (install) => {
+      const { removedFiles, keptFiles } = await removeInstall(install, this.#environment.player?.stateFolder)
+      return {
+        data: { removed_files: removedFiles, kept_files: [...keptFiles] },
+        text: `${removedFiles} files removed, ${keptFiles.length} changed ones kept`,
+      }
+    })
     this.#add(
       program,
       'components',

@@ -13,6 +13,7 @@ import { npmCommand } from '../../src/build/runtimes.ts'
 import { commandWords } from '../../src/build/sign-file.ts'
 import { stripElf } from '../../src/build/strip-elf.ts'
 import { nsisText, setupScript } from '../../src/build/setup-script.ts'
+import { LANGUAGE_NAMES } from '../../src/page/words.ts'
 import { temporaryFolder } from '../../../../packages/install-engine/test/support/install.ts'
 import { icon, png, StudioServer } from '../support/studio.ts'
 
@@ -141,6 +142,30 @@ describe('setupScript()', () => {
     expect(script).toContain('RequestExecutionLevel user')
     expect(script).toContain('InstallDir "$LOCALAPPDATA\\Programs\\${ID}"')
     expect(script.match(/MUI_LANGUAGE/g)).toHaveLength(2)
+  })
+
+  it('has an uninstaller that asks and explains in every language of the page (row 381)', async () => {
+    const { config } = await options()
+    const textsOf = (language: string): string[] => {
+      const only = { schema: 1 as const, target: 'windows' as const, nodeMajor: 24, ...config, languages: [language] }
+      const script = setupScript(only, 'My Game.exe', 1024)
+      const name = /MUI_LANGUAGE (\w+)/.exec(script)?.[1] ?? 'none'
+      return ['REMOVE_GAME', 'GAME_BUSY'].map((key) => {
+        const text = new RegExp(`^LangString ${key} \\$\\{LANG_${name.toUpperCase()}\\} "(.+)"$`, 'm').exec(script)?.[1]
+        return `${name} ${text ?? 'nothing'}`
+      })
+    }
+    const all = Object.keys(LANGUAGE_NAMES).map(textsOf)
+    expect(new Set(all.map(([first]) => first?.split(' ')[0])).size).toBe(all.length)
+    for (const [question = '', refusal = ''] of all) {
+      expect(question).toMatch(/[?？？].+[.。]$/)
+      expect(refusal).toMatch(/[.。].*[.。]$/)
+    }
+    for (const at of [0, 1]) expect(new Set(all.map((texts) => texts[at]?.replace(/^\w+ /, ''))).size).toBe(all.length)
+    // Neither is asked or shown in a silent removal, and a game that is in use stops the removal of its launcher.
+    const script = setupScript({ schema: 1, target: 'windows', nodeMajor: 24, ...config }, 'My Game.exe', 1024)
+    for (const line of script.split('\n').filter((one) => one.includes('MessageBox'))) expect(line).toContain('/SD ID')
+    expect(script).toMatch(/uninstall' \$0\n\s+StrCmp \$0 6 0 keep\n.*GAME_BUSY.*\n\s+Abort\n/)
   })
 })
 

@@ -168,7 +168,7 @@ export class Source {
     if (host.isLan || host.lies >= LIES_BEFORE_BENCH) host.benchedUntil = this.#monotonic() + BENCH_MS
   }
 
-  #hosts(order: 'origin-first' | 'mirrors-first'): Host[] {
+  async #hosts(order: 'origin-first' | 'mirrors-first'): Promise<Host[]> {
     const now = this.#monotonic()
     const open = this.#mirrors.filter((host) => host.benchedUntil <= now)
     const drawn = open.map((host) => ({ host, draw: this.#unit() ** (1 / Math.max(1, host.weight)) }))
@@ -176,7 +176,9 @@ export class Source {
     const mirrors = drawn.map(({ host }) => host).filter(({ isLan }) => !isLan)
     // Documents that say what to trust and to install never come from the player's own network.
     if (order === 'origin-first') return [this.#origin, ...mirrors]
-    return [...open.filter(({ isLan }) => isLan), ...mirrors, this.#origin]
+    const lan = open.filter(({ isLan }) => isLan)
+    const near = await Promise.all(lan.map(async (host) => await this.#isNear(host)))
+    return [...lan.filter((_, index) => near[index]), ...mirrors, this.#origin]
   }
 
   /** A number from 0 to 1. */
@@ -204,16 +206,12 @@ export class Source {
     } = {},
   ): Promise<T> {
     const named = this.#mirrors.find(({ base }) => base === options.host)
-    const order = this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first')
+    const order = await this.#hosts(options.mirrors === true ? 'mirrors-first' : 'origin-first')
     const hosts =
       named === undefined ? order.filter((host) => host === this.#origin || !options.except?.has(host.base)) : [named]
     let failures = 0
     for (let attempt = 0, at = 0; ; attempt++) {
       const host = hosts[Math.min(at, hosts.length - 1)] as Host
-      if (host.isLan && !(await this.#isNear(host))) {
-        at += 1
-        continue
-      }
       let pauseAtLeastMs = 0
       try {
         const answer = await (host.isLan ? this.#lanClient : this.#client).send({

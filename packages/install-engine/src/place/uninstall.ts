@@ -1,12 +1,19 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PrimitivesError } from '@keyturn/primitives'
 import { limits, matchesGlob, parseManifest } from '@keyturn/manifest'
-import { nodeFileSystem } from '@keyturn/primitives/node'
-import type { FileSystem } from '@keyturn/primitives/node'
+import type { ReleaseManifest } from '@keyturn/manifest'
+import { inspectLock, isLockFile, lockFile, nodeFileSystem } from '@keyturn/primitives/node'
+import type { FileSystem, Lock } from '@keyturn/primitives/node'
+import { runningClient } from '../disk/client-process.ts'
 import { hashIfFile, placeInside, readSmallFile } from '../disk/disk.ts'
 import { FolderGuard } from '../disk/folder-guard.ts'
 import { removeEmptyFolders } from './move.ts'
 import { layoutOf } from '../disk/layout.ts'
+import type { Layout } from '../disk/layout.ts'
 import { LauncherError } from '../errors.ts'
+
+const POLL_MS = 50
 
 /** How an install is removed. */
 export interface UninstallOptions {
@@ -14,6 +21,8 @@ export interface UninstallOptions {
   readonly fs?: FileSystem | undefined
   /** Folders below the install that may be links on this machine; default: none. */
   readonly linkedFolders?: readonly string[] | undefined
+  /** How long a launcher that is at work is waited for, milliseconds; default 0. It is never cut short. */
+  readonly lockWaitMs?: number | undefined
 }
 
 /** What was removed and what stayed. */
@@ -25,19 +34,75 @@ export interface UninstallResult {
 
 /**
  * Removes what the launcher installed: files with exactly the bytes of the installed manifest, then `.updates`. What
- * the user changed or added stays.
+ * the user changed or added stays. Nobody installs, downloads or plays meanwhile.
  *
- * @throws LauncherError `LA_NOT_INSTALLED`.
+ * @throws LauncherError `LA_NOT_INSTALLED`; `LA_LOCKED` when a launcher is at work or the client runs: nothing is
+ *   removed.
  */
 export async function uninstall(
   folder: string,
-  { fs = nodeFileSystem, linkedFolders }: UninstallOptions = {},
+  { fs = nodeFileSystem, linkedFolders, lockWaitMs = 0 }: UninstallOptions = {},
 ): Promise<UninstallResult> {
   const layout = layoutOf(await fs.realpath(folder))
+  await requireInstalled(fs, layout, folder)
+  const locks = await takeLocks(layout, fs, lockWaitMs)
+  try {
+    const pid = await runningClient(fs, layout)
+    if (pid !== undefined)
+      throw new LauncherError('LA_LOCKED', `Cannot uninstall: the client runs (process ${pid})`, { details: { pid } })
+    // Read again: what was at work before may have changed it.
+    const manifest = parseManifest(await requireInstalled(fs, layout, folder))
+    const guard = new FolderGuard(layout.root, fs, linkedFolders)
+    const result = await removeListed(manifest, { fs, layout, guard })
+    await removeOwn(fs, layout)
+    return result
+  } finally {
+    for (const lock of locks.toReversed()) await lock.release()
+    // Gone unless another launcher began meanwhile, or nothing was removed.
+    await fs.rmdir(layout.updates).catch(() => undefined)
+  }
+}
+
+async function requireInstalled(fs: FileSystem, layout: Layout, folder: string): Promise<Uint8Array> {
   const bytes = await readSmallFile(fs, layout.manifest, limits.manifestBytes)
   if (bytes === undefined) throw new LauncherError('LA_NOT_INSTALLED', `Nothing is installed in "${folder}"`)
-  const manifest = parseManifest(bytes)
-  const guard = new FolderGuard(layout.root, fs, linkedFolders)
+  return bytes
+}
+
+/**
+ * Takes install and staging folder. A launcher that downloads holds only the staging folder and wants the install
+ * in the end: so the install is not held meanwhile.
+ */
+async function takeLocks(layout: Layout, fs: FileSystem, waitMs: number): Promise<readonly Lock[]> {
+  for (const deadline = performance.now() + waitMs; ;) {
+    const locks: Lock[] = []
+    try {
+      const { state } = await inspectLock(layout.stagingLock, { fs })
+      if (state === 'held') locks.push(await lockFile(layout.stagingLock, { fs }))
+      locks.push(await lockFile(layout.lock, { fs }))
+      if (locks.length === 1) locks.push(await lockFile(layout.stagingLock, { fs }))
+      return locks
+    } catch (error) {
+      for (const lock of locks) await lock.release()
+      if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
+      if (performance.now() >= deadline)
+        throw new LauncherError('LA_LOCKED', `Cannot uninstall "${layout.root}": another launcher is at work there`, {
+          details: error.details,
+          hint: 'Wait until it has finished, or end it, then try again',
+          cause: error,
+        })
+      await sleep(POLL_MS)
+    }
+  }
+}
+
+interface Removal {
+  readonly fs: FileSystem
+  readonly layout: Layout
+  readonly guard: FolderGuard
+}
+
+async function removeListed(manifest: ReleaseManifest, { fs, layout, guard }: Removal): Promise<UninstallResult> {
   const keptFiles: string[] = []
   const removed: string[] = []
   for (const file of manifest.files) {
@@ -53,6 +118,11 @@ export async function uninstall(
     removed.push(file.path)
   }
   await removeEmptyFolders(fs, layout, removed)
-  await fs.rm(join(layout.updates), { recursive: true, force: true })
   return { removedFiles: removed.length, keptFiles }
+}
+
+/** Removes the launcher's own folder but for the locks, which keep others out until the end. */
+async function removeOwn(fs: FileSystem, { updates }: Layout): Promise<void> {
+  for (const name of await fs.readdir(updates))
+    if (!isLockFile(name)) await fs.rm(join(updates, name), { recursive: true, force: true })
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,6 +49,7 @@ const SIZE_BYTES = 300 * 1024 * 1024
 /** A driver may need a moment after its volume was unmounted, and a busy machine makes it long. */
 const PATIENCE_MS = 30_000
 const PAUSE_MS = 100
+const DRIVER_POLL_MS = 5
 
 function tryRun([program, ...args]: readonly [string, ...string[]]): string | undefined {
   try {
@@ -70,6 +71,25 @@ async function runPatiently([program, ...args]: readonly [string, ...string[]], 
       throw new Error(`${program} of ${place}: ${stderr.trim()}; open: ${openBelow(place).join(' ')}`)
     await sleep(PAUSE_MS)
   }
+}
+
+/** Waits until the driver of a volume has ended: it may still write after the volume is unmounted. */
+async function driverGone(place: string): Promise<void> {
+  const runs = (): boolean =>
+    readdirSync('/proc').some((pid) => {
+      try {
+        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(place)
+      } catch {
+        return false // ended meanwhile
+      }
+    })
+  for (let waitedMs = 0; runs() && waitedMs < PATIENCE_MS; waitedMs += DRIVER_POLL_MS) await sleep(DRIVER_POLL_MS)
+}
+
+/** Unmounts a volume so that another driver finds all of it. */
+async function unmountWhole(place: string): Promise<void> {
+  await runPatiently(['umount', place], place)
+  await driverGone(place)
 }
 
 function openBelow(place: string): string[] {
@@ -109,11 +129,11 @@ export async function foldingMount(remembersNames = true): Promise<FoldingMount 
     }
     if (tryRun([...mount, loop, place]) !== undefined && folds(place)) {
       const forget = async (): Promise<void> => {
-        await runPatiently(['umount', place], place)
+        await unmountWhole(place)
         await runPatiently([...mount, loop, place], place)
       }
       const fault = async (): Promise<string | undefined> => {
-        await runPatiently(['umount', place], place)
+        await unmountWhole(place)
         const { status, stdout, stderr } = spawnSync(check[0], [...check.slice(1), loop], { encoding: 'utf8' })
         await runPatiently([...mount, loop, place], place)
         return status === 0 || status === null ? undefined : `${stdout}${stderr}`.trim()
