@@ -191,7 +191,7 @@ describe.skipIf(!existsSync(main))('keyturn-launcher', () => {
     expect(await treeText(dir)).toBe(`mine.txt ${sha256Hex(new TextEncoder().encode('mine'))}`)
   })
 
-  it('uninstall and quit leave a running launcher time to end, and uninstall removes nothing under it (row 380)', async () => {
+  it('quit waits for the end of the launcher, and uninstall removes nothing under it (row 380)', async () => {
     const dir = await temporaryFolder()
     await run(['update', ...flags(dir)])
     const before = await treeText(dir)

@@ -14,6 +14,7 @@ import type { InstalledRelease } from './trust/installed-release.ts'
 import { startClient } from './start/launch.ts'
 import type { Engine, EngineStatus, LaunchOptions, LaunchResult, Offer, UpdateResult } from './engine-interface.ts'
 import { resolveOptions } from './options.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { EngineOptions } from './options.ts'
 import { Session } from './session.ts'
 import { readState, writeState } from './disk/state-file.ts'
@@ -46,23 +47,37 @@ export function createEngine(options: EngineOptions): Engine {
 }
 
 class InstallEngine implements Engine {
-  readonly #session: Promise<Session>
-  readonly #updates: Promise<UpdateFlow>
-  readonly #preloads: Promise<PreloadFlow>
+  readonly #options: ResolvedOptions
+  #opened: Promise<Session> | undefined
+  #updateFlow: Promise<UpdateFlow> | undefined
+  #preloadFlow: Promise<PreloadFlow> | undefined
   readonly #operations = new OneAtATime()
   readonly #line = new OneAtATime()
   #stopper: AbortController | undefined
 
   constructor(options: EngineOptions) {
-    this.#session = Session.open(resolveOptions(options))
-    this.#updates = this.#session.then(
+    this.#options = resolveOptions(options)
+  }
+
+  /** Opened by the first operation: an engine that nobody asks for anything makes no folder. */
+  get #session(): Promise<Session> {
+    this.#opened ??= Session.open(this.#options)
+    return this.#opened
+  }
+
+  get #updates(): Promise<UpdateFlow> {
+    this.#updateFlow ??= this.#session.then(
       (session) => new UpdateFlow(session, { turns: this.#operations, line: this.#line }),
     )
-    this.#updates.catch(() => undefined) // the first operation reports it
-    this.#preloads = Promise.all([this.#session, this.#updates]).then(
+    return this.#updateFlow
+  }
+
+  get #preloads(): Promise<PreloadFlow> {
+    // After the update flow, which looks after the same staging folder.
+    this.#preloadFlow ??= Promise.all([this.#session, this.#updates]).then(
       ([session]) => new PreloadFlow(session, { turns: this.#operations, line: this.#line }),
     )
-    this.#preloads.catch(() => undefined)
+    return this.#preloadFlow
   }
 
   /** One operation at a time. */

@@ -112,7 +112,7 @@ describe('a host of the player’s own network', () => {
     expect(hosts.includes('192.168.1.9')).toBe(true)
   })
 
-  it('that has one name for all players is asked only where the name leads to a private address (row 379)', async () => {
+  it('that has one name for all is asked only where the name leads to a private address (row 379)', async () => {
     const near = [['10.1.2.3'], ['172.16.0.1', 'fd00::1'], ['192.168.0.7'], ['fe80::1'], ['100.64.3.2'], ['127.0.0.1']]
     const far = [[], ['203.0.113.9'], ['10.0.0.1', '203.0.113.9'], ['2001:db8::1'], ['172.32.0.1'], ['not an address']]
     for (const addresses of [...near, ...far]) {

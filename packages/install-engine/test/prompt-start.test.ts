@@ -1,6 +1,9 @@
 import { mkdir, readdir, rename, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { nodeFetch } from '../src/index.ts'
 import type { Fetch } from '../src/index.ts'
 import { engineFor, offline, treeFetch, treeText } from './support/install.ts'
 import { contentKey, DAY, noise, NOW, Publisher } from './support/publisher.ts'
@@ -89,6 +92,39 @@ describe('a start on a network that means harm', () => {
     expect(await started.exited).toBe(0)
     expect(run.events).toContainEqual(expect.objectContaining({ type: 'notice', code: 'LA_TIMEOUT' }))
     await started.confirmed
+  })
+
+  it.each([
+    ['answer', 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n'],
+    ['header', 'HTTP/1.1 200 OK\r\nx-long: '],
+  ])('that sends one byte a second of its %s, forever, is waited for 10 s in all (row 312)', async (_title, begin) => {
+    const publisher = await Publisher.create()
+    await publisher.release(game)
+    const { engine, folder } = await engineFor(publisher, { program })
+    await engine.update()
+    let sent = 0
+    let asked = 0
+    const server = createServer((socket) => {
+      asked += 1
+      socket.write(begin)
+      const drip = setInterval(() => socket.write((sent++, 'x')), 1000)
+      socket.on('error', () => undefined)
+      socket.once('close', () => clearInterval(drip))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as AddressInfo
+    // The real client, on the real clock, with the limits that players have.
+    const run = await engineFor(publisher, { program, folder, fetch: nodeFetch, server: `http://127.0.0.1:${port}/` })
+    const started = await run.engine.launch(quiet)
+    expect([started.offline, await started.exited]).toEqual([true, 0])
+    await started.confirmed
+    expect(run.events).toContainEqual(
+      expect.objectContaining({ type: 'notice', code: 'LA_TIMEOUT', message: expect.stringContaining('10 s') }),
+    )
+    // Not shorter than said, and not once more for each document: a busy machine makes it longer, not ten times.
+    expect(sent).toBeGreaterThanOrEqual(5)
+    expect(sent).toBeLessThan(100 * asked)
+    await new Promise((resolve) => server.close(resolve))
   })
 
   it('asks nobody where that is wanted, neither for a changed file nor for a key (row 312)', async () => {

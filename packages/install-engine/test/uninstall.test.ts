@@ -19,7 +19,7 @@ async function installed() {
 }
 
 describe('uninstall()', () => {
-  it('waits for no running update and cuts none: it refuses, removes nothing, and the update ends well (row 380)', async () => {
+  it('cuts no running update: it refuses, removes nothing, and the update ends well (row 380)', async () => {
     const { publisher, folder } = await installed()
     await publisher.release({ 'a.txt': 'two', 'data/b.bin': noise(100_000, 2), 'mod.txt': 'theirs' })
     let letGo: () => void = () => undefined

@@ -21,7 +21,7 @@ const SETUP_LANGUAGES: Readonly<Record<string, SetupLanguage>> = {
     nsis: 'German',
     removeGame: 'Auch das Spiel entfernen? Dateien, die du geändert oder hinzugefügt hast, bleiben erhalten.',
     gameBusy:
-      'Das Spiel läuft oder wird gerade aktualisiert. Es wurde nichts entfernt: Schließe das Spiel und versuche es noch einmal.',
+      'Das Spiel läuft oder wird gerade aktualisiert. Nichts wurde entfernt: Schließe es und versuche es noch einmal.',
   },
   fr: {
     nsis: 'French',
@@ -107,7 +107,7 @@ function languageLines({ nsis, removeGame, gameBusy }: SetupLanguage): string {
   ].join('\n')
 }
 
-/** What the uninstaller does, in the language of the setup. A silent removal keeps the game. `quit` waits for the end. */
+/** What the uninstaller does, in the language of the setup. A silent removal keeps the game. */
 const UNINSTALL = `
 Function un.onInit
   ReadRegStr $0 HKCU "\${KEY}" "Language"
@@ -126,6 +126,7 @@ Section Uninstall
   Delete "$INSTDIR\\\${FILE}"
   Delete "$INSTDIR\\uninstall.exe"
   RMDir /r "$INSTDIR\\.launcher"
+  RMDir "$INSTDIR\\game"
   RMDir "$INSTDIR"
   Delete "$SMPROGRAMS\\\${NAME}.lnk"
   DeleteRegKey HKCU "\${KEY}"

@@ -194,6 +194,9 @@ export class HttpClient {
         }
         idle.touch()
       }
+      // A body that ends with its connection looks whole when the request is given up.
+      request.signal?.throwIfAborted()
+      if (idle.timedOut) throw httpError('LA_TIMEOUT', 'the server went silent', request.url)
     } catch (cause) {
       throw this.#translate(cause, request, idle)
     } finally {
