@@ -46,7 +46,13 @@ function runBatch(campaign: Campaign, batch: Batch): string | undefined {
     // Without CI, which retries a failed test: here each failure is a finding.
     env: { ...process.env, CI: undefined, ...campaign.env?.(batch) },
   })
-  if (status === 0) return undefined
+  if (status === 0) {
+    for (const line of stdout.split('\n')) {
+      const match = campaign.shown?.exec(line)
+      if (match !== undefined && match !== null) console.log(`    ${match[0]}`)
+    }
+    return undefined
+  }
   const shown = `${stdout}${stderr}`.trimEnd().split('\n').slice(-SHOWN_LINES).join('\n')
   return `ended with ${status ?? signal ?? error?.message}\n${shown}`
 }

@@ -62,9 +62,9 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
         <label for="access-code" data-word="accessCode"></label>
         <input id="access-code" type="password" autocomplete="off" spellcheck="false" maxlength="128" aria-describedby="access-hint">
         <span></span><small id="access-hint" data-word="accessHint"></small>
-        <label for="limit" data-word="limit"></label><input id="limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
+        <label for="limit" data-word="limit"></label><input id="limit" inputmode="decimal" autocomplete="off" aria-describedby="limit-hint">
         <label for="background-limit" data-word="backgroundLimit"></label>
-        <input id="background-limit" inputmode="numeric" autocomplete="off" aria-describedby="limit-hint">
+        <input id="background-limit" inputmode="decimal" autocomplete="off" aria-describedby="limit-hint">
         <span></span><small id="limit-hint" data-word="limitHint"></small>
         <label for="ask-above" data-word="askAbove"></label>
         <input id="ask-above" inputmode="numeric" autocomplete="off">

@@ -3,6 +3,7 @@ import type { PageStatus } from './shared.ts'
 
 /** The smallest limit that the launcher takes. */
 const LEAST_LIMIT = 1024
+const MEGABYTE = 1_000_000
 const FIELDS = [
   'channel',
   'access-code',
@@ -22,8 +23,9 @@ function field(id: (typeof FIELDS)[number]): HTMLInputElement {
   return element<HTMLInputElement>(id)
 }
 
-function inUnits(value: number | undefined, unit: number): string {
-  return value === undefined ? '' : String(Math.round(value / unit))
+function inMegabytes(value: number | undefined): string {
+  if (value === undefined) return ''
+  return (value / MEGABYTE).toLocaleString(page.language, { maximumFractionDigits: 3, useGrouping: false })
 }
 
 /** Shows the settings, unless the player is just changing them. */
@@ -31,9 +33,9 @@ export function fillSettings({ settings }: PageStatus): void {
   if (isTouched) return
   const { channel, limit, backgroundLimit, askAbove, downloadHours, pauseWhilePlaying, reports } = settings
   field('channel').value = channel
-  field('limit').value = inUnits(limit, 1000)
-  field('background-limit').value = inUnits(backgroundLimit, 1000)
-  field('ask-above').value = inUnits(askAbove, 1_000_000)
+  field('limit').value = inMegabytes(limit)
+  field('background-limit').value = inMegabytes(backgroundLimit)
+  field('ask-above').value = inMegabytes(askAbove)
   field('ask-above').placeholder = '1000'
   const [from = '01:00', to = '07:00'] = downloadHours?.split('-') ?? []
   field('night-only').checked = downloadHours !== undefined
@@ -46,21 +48,21 @@ export function fillSettings({ settings }: PageStatus): void {
   field('language').value = page.language
 }
 
-/** The number in a field times its unit; `null` for none, `undefined` for something else, which then has the focus. */
-function readNumber(id: (typeof FIELDS)[number], unit: number, isLimit: boolean): number | null | undefined {
-  const text = field(id).value.trim()
+/** The megabytes in a field; `null` for none, `undefined` for something else, which then has the focus. */
+function readBytes(id: (typeof FIELDS)[number], isLimit: boolean): number | null | undefined {
+  const text = field(id).value.trim().replace(',', '.') // half of Europe writes 0,5
   const number = Number(text)
   if (text === '' || (isLimit && number === 0)) return null // nothing and 0 both mean: no limit
-  const value = isLimit ? Math.max(LEAST_LIMIT, Math.round(number * unit)) : Math.round(number * unit)
+  const value = isLimit ? Math.max(LEAST_LIMIT, Math.round(number * MEGABYTE)) : Math.round(number * MEGABYTE)
   if (Number.isSafeInteger(value) && value >= 0) return value
   field(id).focus()
   return undefined
 }
 
 async function save(): Promise<void> {
-  const limit = readNumber('limit', 1000, true)
-  const backgroundLimit = readNumber('background-limit', 1000, true)
-  const askAbove = readNumber('ask-above', 1_000_000, false)
+  const limit = readBytes('limit', true)
+  const backgroundLimit = readBytes('background-limit', true)
+  const askAbove = readBytes('ask-above', false)
   if (limit === undefined || backgroundLimit === undefined || askAbove === undefined) return
   const [from, to] = [field('night-from').value, field('night-to').value]
   if (field('night-only').checked && (from === '' || to === '')) return field('night-from').focus()
