@@ -27,7 +27,7 @@ async function succeed(...args: string[]): Promise<Record<string, unknown>> {
 }
 
 describe('keyturn release kill', () => {
-  it('launchers install nothing that the thief signs and play on, until the identity speaks', async () => {
+  it('launchers install nothing that the thief signs and play on, until the identity speaks (row 387)', async () => {
     await world.release('one')
     const engine = await world.engine()
     expect(await engine.update()).toMatchObject({ outcome: 'updated' })

@@ -105,4 +105,23 @@ describe('an upload', () => {
     const second = await ship()
     expect(second['uploaded_bytes']).toBeGreaterThan(20 * MIB)
   })
+
+  it('stops at the quota of its token before anything is offered, and goes on with a larger one', async () => {
+    const first = await ship('--version-name', '1.0')
+    await changeLittle()
+    const { secret } = await client.createToken({ name: 'small', scopes: ['admin'], upload_quota: 3 * MIB })
+    process.env['KEYTURN_TOKEN'] = secret
+    const refused = await command(world, [
+      'ship',
+      '--project',
+      world.path('game/keyturn.json'),
+      '--version-name',
+      '1.1',
+    ])
+    // What is new fits; an assembled blob counts in full.
+    expect(refused.error).toMatchObject({ code: 'UP_QUOTA' })
+    expect((await client.getChannel('test', 'stable'))?.manifest?.version).toBe(first['version'])
+    process.env['KEYTURN_TOKEN'] = world.token
+    expect(await ship('--version-name', '1.1')).toMatchObject({ shipped: true })
+  }, 300_000)
 })

@@ -53,7 +53,7 @@ describe('keyturn vault import', () => {
     expect(codeOf(await run(...args))).toBe('CLI_EXISTS')
   })
 
-  it('takes a list whole or not at all, with its layers', async () => {
+  it('takes a list whole or not at all, with its layers (row 388)', async () => {
     sealed('hv-1.1.2', 'a')
     sealed('hv-1.1.2', 'b', 2)
     const good = [

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import type { BlobPiece } from '@keyturn/release-client'
+import type { BlobStore } from '../src/storage/blob-store.ts'
 import { openFolderBlobStore } from '../src/storage/folder-blob-store.ts'
 import { openS3BlobStore } from '../src/storage/s3-blob-store.ts'
 import { memoryS3 } from './memory-s3.ts'
@@ -168,5 +169,39 @@ describe('assembling', () => {
     const answer = await fetch(fileUrl(server.url, target.sha256))
     expect(sha256Hex(new Uint8Array(await answer.arrayBuffer()))).toBe(target.sha256)
     await server.stop('SIGTERM')
+  })
+})
+
+describe('blobs made of pieces', () => {
+  it('wait for each other, sixteen at most; the next is refused (SRV_UNAVAILABLE) (row 384)', async () => {
+    const store = await openFolderBlobStore(await temporaryFolder())
+    const gate = Promise.withResolvers<void>()
+    let isClosed = false
+    const blobs = new Proxy(store, {
+      get: (target, name) => {
+        if (name === 'read')
+          return async (...args: Parameters<BlobStore['read']>) => {
+            if (isClosed) await gate.promise
+            return await target.read(...args)
+          }
+        const member: unknown = Reflect.get(target, name, target)
+        return typeof member === 'function' ? (member.bind(target) as unknown) : member
+      },
+    })
+    const { url, token } = await startServer({ blobs })
+    const publisher = new ReleaseServerClient(url, { token: await token(['blobs:write', 'blobs:read']), retries: 0 })
+    const old = someBytes(40_000)
+    await publisher.uploadBlob(blobFromBytes(old))
+    const targets = Array.from({ length: 17 }, (_, at) => old.subarray(at, at + 20_000))
+    const assemble = (bytes: Uint8Array, at: number): Promise<boolean> =>
+      publisher.assembleBlob({ sha256: sha256Hex(bytes), size: bytes.length }, [
+        { sha256: sha256Hex(old), start: at, length: bytes.length },
+      ])
+    isClosed = true
+    const all = Promise.allSettled(targets.map(assemble))
+    setTimeout(() => gate.resolve(), 2000)
+    const refused = (await all).flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []))
+    expect(refused).toMatchObject([{ code: 'SRV_UNAVAILABLE' }])
+    for (const [at, bytes] of targets.entries()) expect(await assemble(bytes, at)).toBe(true)
   })
 })

@@ -69,7 +69,7 @@ describe('a channel with an access code', () => {
     })
   })
 
-  it('takes a few wrong codes a minute from one address, and no guess after them', async () => {
+  it('takes a few wrong codes a minute from one address, and no guess after them (row 385)', async () => {
     let now = Date.now()
     const { admin, read } = await published({ rates: { accessPerMinute: 3 }, clock: () => now })
     await admin.protectChannel('metin2', 'beta', code)

@@ -87,33 +87,37 @@ describe('checkServerFolder()', () => {
     expect(await checkServerFolder(await temporaryFolder(), deep)).toEqual([])
   })
 
-  it('finds each record that is lost, and each body with one byte flipped', { timeout: 120_000 }, async () => {
-    const folder = await copied()
-    const unnoticed: string[] = []
-    const keep = [...SPARE, ...SEALED, ...LEADS]
-    const rows = rowsOf(folder).filter(({ collection, key }) => !keep.includes(collection) && !key.endsWith(EARLIER))
-    const remove = 'DELETE FROM records WHERE collection = ? AND key = ?'
-    const put = 'INSERT OR REPLACE INTO records (collection, key, value, body) VALUES (?, ?, ?, ?)'
-    for (const { collection, key, value, body } of rows) {
-      const at = body === null ? value.length >> 1 : body.length >> 1
-      const flipped = body === null ? null : Uint8Array.from(body, (byte, place) => (place === at ? byte ^ 1 : byte))
-      const cut = value.slice(0, value.length >> 1)
-      withDatabase(folder, (database) => database.prepare(remove).run(collection, key))
-      if ((await checkServerFolder(folder, { deep: false })).length === 0) unnoticed.push(`${collection} ${key} lost`)
-      withDatabase(folder, (database) => database.prepare(put).run(collection, key, cut, body))
-      if ((await checkServerFolder(folder, { deep: false })).length === 0) unnoticed.push(`${collection} ${key} cut`)
-      if (flipped !== null) {
-        withDatabase(folder, (database) => database.prepare(put).run(collection, key, value, flipped))
-        if ((await checkServerFolder(folder, { deep: false })).length === 0)
-          unnoticed.push(`${collection} ${key} flipped`)
+  it(
+    'finds each record that is lost, and each body with one byte flipped (row 383)',
+    { timeout: 120_000 },
+    async () => {
+      const folder = await copied()
+      const unnoticed: string[] = []
+      const keep = [...SPARE, ...SEALED, ...LEADS]
+      const rows = rowsOf(folder).filter(({ collection, key }) => !keep.includes(collection) && !key.endsWith(EARLIER))
+      const remove = 'DELETE FROM records WHERE collection = ? AND key = ?'
+      const put = 'INSERT OR REPLACE INTO records (collection, key, value, body) VALUES (?, ?, ?, ?)'
+      for (const { collection, key, value, body } of rows) {
+        const at = body === null ? value.length >> 1 : body.length >> 1
+        const flipped = body === null ? null : Uint8Array.from(body, (byte, place) => (place === at ? byte ^ 1 : byte))
+        const cut = value.slice(0, value.length >> 1)
+        withDatabase(folder, (database) => database.prepare(remove).run(collection, key))
+        if ((await checkServerFolder(folder, { deep: false })).length === 0) unnoticed.push(`${collection} ${key} lost`)
+        withDatabase(folder, (database) => database.prepare(put).run(collection, key, cut, body))
+        if ((await checkServerFolder(folder, { deep: false })).length === 0) unnoticed.push(`${collection} ${key} cut`)
+        if (flipped !== null) {
+          withDatabase(folder, (database) => database.prepare(put).run(collection, key, value, flipped))
+          if ((await checkServerFolder(folder, { deep: false })).length === 0)
+            unnoticed.push(`${collection} ${key} flipped`)
+        }
+        withDatabase(folder, (database) => database.prepare(put).run(collection, key, value, body))
       }
-      withDatabase(folder, (database) => database.prepare(put).run(collection, key, value, body))
-    }
-    expect(rows.length).toBeGreaterThan(20)
-    expect(rows.some(({ key }) => key.includes('log/tile/'))).toBe(true)
-    expect(unnoticed).toEqual([])
-    expect(await checkServerFolder(folder, deep)).toEqual([])
-  })
+      expect(rows.length).toBeGreaterThan(20)
+      expect(rows.some(({ key }) => key.includes('log/tile/'))).toBe(true)
+      expect(unnoticed).toEqual([])
+      expect(await checkServerFolder(folder, deep)).toEqual([])
+    },
+  )
 
   it('finds tiles and a checkpoint that do not belong together, each whole by its own hash', async () => {
     const folder = await copied()

@@ -97,6 +97,30 @@ describe('heads without a person', () => {
     expect(Date.parse(renewed.expiresAt)).toBe(Date.parse(expiresAt) + 4 * day)
   })
 
+  it('repeats a head that has expired if it knew it, with the offer as it was and nothing else (row 382)', async () => {
+    const { publisher, client, head, later, signing, good } = await scene()
+    const { sequence, issuedAt: _issued, expiresAt: _expires, ...offer } = await head()
+    const wanted = (now: number, edit: Partial<Head> = {}): Uint8Array => {
+      const issuedAt = `${new Date(now).toISOString().slice(0, 19)}Z`
+      const expiresAt = `${new Date(now + 7 * day).toISOString().slice(0, 19)}Z`
+      return writeHead({ ...offer, sequence: sequence + 1, issuedAt, expiresAt, ...edit })
+    }
+    later(9 * day)
+    const halted = { fallback: good.pin, rollout: { percent: 100, salt: 'ab'.repeat(16), paused: true } }
+    // A signer that lost its memory cannot know whether a newer head is hidden from it.
+    const forgetful = { ...signing, state: await temporaryFolder() }
+    await expect(signWantedHead(forgetful, wanted(publisher.now), 'renewal')).rejects.toMatchObject({
+      code: 'MAN_EXPIRED',
+    })
+    await expect(signWantedHead(signing, wanted(publisher.now, halted), 'halt')).rejects.toMatchObject({
+      code: 'SRV_HEAD_NEEDED',
+    })
+    // Anything that is published makes the server look.
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('other') }, { channel: 'beta' }))
+    await expect.poll(async () => (await head()).sequence, { timeout: 30_000 }).toBe(sequence + 1)
+    expect(await head()).toMatchObject(offer)
+  })
+
   it('halts a release that names no fallback: others get what everybody had before', async () => {
     const { client, publisher, good, bad, head } = await scene()
     await expect(client.halt('metin2', 'stable', 'too early')).rejects.toMatchObject({ code: 'SRV_CONFLICT' })

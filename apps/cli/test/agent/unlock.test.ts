@@ -80,7 +80,7 @@ describe.skipIf(process.platform === 'win32')('keyturn unlock', () => {
     expect(await refusalToSign()).toBe('CLI_NO_TERMINAL')
   })
 
-  it('leaves nothing that works when its process is killed, as by a reboot', async () => {
+  it('leaves nothing that works when its process is killed, as by a reboot (row 386)', async () => {
     dataOf(await run('unlock', ...passphrase))
     const path = socket()
     const pids = execFileSync('sh', ['-c', `ls -l /proc/[0-9]*/exe 2>/dev/null | grep -o '/proc/[0-9]*' || true`], {

@@ -109,10 +109,10 @@ async function verifyTree(
   options: SigningOptions,
   about: Pick<Head, 'product' | 'channel'>,
   state: TrustState,
-  head?: Uint8Array,
+  { head, nowMs = nowOf(options) }: { readonly head?: Uint8Array; readonly nowMs?: number } = {},
 ): Promise<ReleaseDecision> {
   const { product, channel } = about
-  const steps = releaseSteps(state, { channel, product, nowMs: (options.clock ?? Date.now)(), withoutLog: true })
+  const steps = releaseSteps(state, { channel, product, nowMs, withoutLog: true })
   let step = steps.next()
   while (step.done !== true) {
     const request = step.value
@@ -121,6 +121,33 @@ async function verifyTree(
     )
   }
   return step.value
+}
+
+const nowOf = ({ clock = Date.now }: SigningOptions): number => clock()
+
+/** What a channel shows, and whether its head has expired since this signer knew it. */
+interface Shown {
+  readonly decision: ReleaseDecision
+  readonly hasExpired: boolean
+}
+
+/**
+ * Verifies what a channel shows. A head that has expired counts only if it is the very one that this signer accepted or
+ * signed last: then nothing newer was hidden from it that it ever saw, and repeating the offer says nothing new. An
+ * expired head that it does not know may be an old one that somebody puts in the place of a newer one.
+ */
+async function verifyShown(options: SigningOptions, place: SignerPlace, stored: SignerState): Promise<Shown> {
+  const decision = await verifyTree(options, place, stored.trust)
+  if (decision.outcome !== 'refused' || decision.error.code !== 'MAN_EXPIRED') return { decision, hasExpired: false }
+  const { product, channel } = place
+  const bytes = await options.fetchPublic(`/p/${product}/channels/${channel}/head.json`)
+  if (bytes === undefined) return { decision, hasExpired: false }
+  const { payload } = parseHeadEnvelope(bytes)
+  const sha256 = sha256Hex(payload)
+  const isKnown = floorOf(stored.trust, channel).headSha256 === sha256 || stored.signed?.sha256 === sha256
+  const endMs = parseTime(parseHead(payload).expiresAt) ?? 0
+  if (!isKnown || endMs > nowOf(options)) return { decision, hasExpired: false }
+  return { decision: await verifyTree(options, place, stored.trust, { nowMs: endMs - 1000 }), hasExpired: true }
 }
 
 /** The releases that everybody was offered, newest last. */
@@ -177,7 +204,7 @@ function summaryOf(wanted: Head, reason: string): string {
 
 function requireFreshPublisher(options: SigningOptions, { publisherMs = 0 }: SignerState): void {
   const days = options.renewalDays ?? DEFAULT_RENEWAL_DAYS
-  if ((options.clock ?? Date.now)() - publisherMs > days * 86_400_000) {
+  if (nowOf(options) - publisherMs > days * 86_400_000) {
     throw new ServerError(
       'SRV_HEAD_NEEDED',
       `The publisher's last head is more than ${days} days old: publish a head first`,
@@ -189,14 +216,14 @@ function requireFreshPublisher(options: SigningOptions, { publisherMs = 0 }: Sig
 async function lookAt(
   options: SigningOptions,
   place: SignerPlace,
-): Promise<{ readonly current: Head; readonly state: SignerState }> {
+): Promise<{ readonly current: Head; readonly state: SignerState; readonly hasExpired: boolean }> {
   const stored = await loadSignerState(place)
-  const before = await verifyTree(options, place, stored.trust)
+  const { decision: before, hasExpired } = await verifyShown(options, place, stored)
   if (before.outcome === 'refused') throw before.error
   if (before.head === undefined) throw new ServerError('SRV_HEAD_NEEDED', 'The channel has no head: publish one first')
   const state = withShown(stored, before.head, before.state)
   await saveSignerState(place, state)
-  return { current: before.head, state }
+  return { current: before.head, state, hasExpired }
 }
 
 /**
@@ -243,20 +270,22 @@ export async function signWantedHead(
     throw new ServerError('SRV_REQUEST', 'The head is not in the form that a head is written in')
   const { product, channel } = wanted
   const place = { folder: options.state, product, channel, pin: options.pin }
-  const { current, state } = await lookAt(options, place)
+  const { current, state, hasExpired } = await lookAt(options, place)
   const step = stepBetween(current, wanted, state)
   if (step === undefined)
     throw new ServerError(
       'SRV_HEAD_NEEDED',
       'Only the rollout of the current head may change; anything else needs a head from the publisher',
     )
+  if (hasExpired && step !== 'renewal')
+    throw new ServerError('SRV_HEAD_NEEDED', 'The head has expired: it is only repeated, with the offer as it is')
   requireFreshPublisher(options, state)
   const again = signedBefore(state, wanted)
   if (again !== undefined) return again
   if (!(await mayStep(options, step, () => summaryOf(wanted, reason)))) return undefined
   const { signer } = options
   const head = typeof signer === 'function' ? await signer(payload) : await signHead(payload, [signer])
-  const after = await verifyTree(options, place, state.trust, head)
+  const after = await verifyTree(options, place, state.trust, { head })
   if (after.outcome === 'refused') throw after.error
   await saveSignerState(place, { ...state, signed: { sequence: wanted.sequence, sha256: sha256Hex(payload), head } })
   return head
