@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -9,6 +10,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -106,6 +108,34 @@ describe('m2pack', () => {
       code: 1,
       json: { ok: true, data: { changed: ['a.txt'] } },
     })
+  })
+
+  it('packs format version 2 when asked to, and whatever follows on such an archive', async () => {
+    chmodSync(at('tree/a.txt'), 0o755)
+    utimesSync(at('tree/a.txt'), 1_600_000_000, 1_600_000_000)
+    const first = await build('v2.m2p', '--exclude', '*.log', '--format-version', '2', '--mtimes')
+    expect(first.json.data).toMatchObject({ format_version: 2, files: 2 })
+    const { data } = (await m2pack('list', '--archive', at('v2.m2p'))).json
+    expect(data).toMatchObject({
+      format_version: 2,
+      entries: [{ path: 'a.txt', executable: true, modified: '2020-09-13T12:26:40.000Z' }, { path: 'sub/b.bin' }],
+    })
+    expect((await m2pack('inspect', '--archive', at('v2.m2p'))).json.data).toMatchObject({ version: 2, files: 2 })
+    await m2pack('extract', '--archive', at('v2.m2p'), '--output', at('out2'), ...keys())
+    expect(statSync(at('out2/a.txt'))).toMatchObject({ mtimeMs: 1_600_000_000_000 })
+    if (process.platform !== 'win32') expect(statSync(at('out2/a.txt')).mode & 0o777).toBe(0o755)
+    chmodSync(at('tree/a.txt'), 0o644)
+    const again = await build('v2b.m2p', '--exclude', '*.log', '--previous', at('v2.m2p'))
+    expect(again.json.data).toMatchObject({ format_version: 2, carried_files: 2 })
+    const back = await build('v1b.m2p', '--exclude', '*.log', '--previous', at('v2.m2p'), '--format-version', '1')
+    expect(back.json.data).toMatchObject({ format_version: 1, carried_files: 0 })
+    for (const wrong of [
+      ['--format-version', '3'],
+      ['--mtimes'],
+      ['--format-version', '2', '--segment-size', '8388608'],
+    ])
+      expect(await build('no.m2p', ...wrong)).toMatchObject({ json: { ok: false, error: { code: 'CLI_USAGE' } } })
+    expect(existsSync(at('no.m2p'))).toBe(false)
   })
 
   it('rotates the content key by rewrap and by build --previous with equal bytes, from header and manifest too', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
 import { parseHead, parseHeadEnvelope, parseManifest } from '@keyturn/manifest'
 import type { Head, ReleaseManifest } from '@keyturn/manifest'
+import { readReleases } from '@keyturn/publisher/records'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { command } from './support/command.ts'
 import type { Answer } from './support/command.ts'
@@ -59,8 +60,8 @@ async function prepared(version: string, extra: Record<string, string> = {}, ...
   return version
 }
 
-async function released(version: string, extra: Record<string, string> = {}): Promise<string> {
-  await prepared(version, extra)
+async function released(version: string, extra: Record<string, string> = {}, ...flags: string[]): Promise<string> {
+  await prepared(version, extra, ...flags)
   await succeed('release', 'sign', version)
   await succeed('release', 'offer', version, '--percent', '100')
   await succeed('release', 'publish')
@@ -93,8 +94,42 @@ async function isThere(sha256: string): Promise<boolean> {
   return (await fetch(`${world.url}/p/test/files/${sha256.slice(0, 2)}/${sha256}`)).ok
 }
 
+async function versionsBelow(tree: string): Promise<number[]> {
+  return await Promise.all(
+    ['data', 'sound'].map(async (name) => (await readFile(join(tree, 'pack', `${name}.m2p`))).readUInt32LE(8)),
+  )
+}
+
 const keyFile = ({ files }: ReleaseManifest): string =>
   files.find(({ path }) => path === 'runtime-key.json')?.sha256 ?? ''
+
+describe('archives of format version 2', () => {
+  it('stay so when a release is scheduled and when everything is encrypted again; a manifest says so', async () => {
+    await released('1.0', {}, '--format-version', '2')
+    expect(warnings).toContain('Launchers from before format version 2 refuse this release (MAN_CRITICAL)')
+    expect(warnings).not.toContain('players download them whole')
+    await prepared('1.1', { 'data/boss-of-the-winter.txt': 'nobody may read this before the time\n'.repeat(3000) })
+    await succeed('release', 'schedule', '1.1', '--at', at(1))
+    expect(await shownManifest('1.1')).toMatchObject({ archiveFormat: 2, critical: ['archive_format'] })
+    const { tree } = (await readReleases((await world.home()).paths, 'stable')).find(
+      ({ manifest }) => manifest.version === '1.1',
+    )!
+    expect(await versionsBelow(tree)).toEqual([2, 2])
+    await succeed('rotate', 'content', '--full')
+    const newest = (await readReleases((await world.home()).paths, 'stable')).at(-1)!
+    expect(newest.manifest).toMatchObject({ archiveFormat: 2, critical: ['archive_format'] })
+    expect(await versionsBelow(newest.tree)).toEqual([2, 2])
+  })
+
+  it('and going back to version 1 takes the word out of the manifest, with a warning', async () => {
+    await released('1.0', {}, '--format-version', '2')
+    await released('1.1', {}, '--format-version', '1')
+    expect(warnings).toContain('Archives are of format version 1 now: players download them whole, once')
+    const manifest = await shownManifest('1.1')
+    expect(manifest.archiveFormat).toBeUndefined()
+    expect(manifest.critical).toEqual([])
+  })
+})
 
 describe('release schedule', () => {
   it('shows launchers a sealed release that nobody has the key of, and offers everybody the one before', async () => {

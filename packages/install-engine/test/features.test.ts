@@ -123,7 +123,7 @@ describe('what is installed', () => {
     ])
   })
 
-  it('stays what it is when a release asks for another machine, more room or a newer launcher', async () => {
+  it('stays what it is when a release asks for another machine, more room, or a newer launcher', async () => {
     const publisher = await Publisher.create()
     await publisher.release(files)
     const { engine, folder } = await engineFor(publisher)
@@ -134,6 +134,9 @@ describe('what is installed', () => {
       [{ requires: { os: ['plan9'] } }, {}, 'LA_REQUIRES'],
       [{ requires: { freeBytes: 2 ** 52 } }, {}, 'LA_DISK_FULL'],
       [{}, { minLauncherVersion: '99.0.0' }, 'MAN_LAUNCHER_TOO_OLD'],
+      [{ archiveFormat: 3, critical: ['archive_format'] }, {}, 'MAN_UNKNOWN_FORMAT'],
+      // To a launcher from before it, `archive_format` is such a name.
+      [{ critical: ['not_known_here'] }, {}, 'MAN_CRITICAL'],
     ] as const) {
       await publisher.release({ ...files, 'base.txt': `new ${code}` }, { place, build })
       await expect(engine.update()).rejects.toMatchObject({ code })

@@ -1005,7 +1005,8 @@ static int decrypt(const m2p_archive *a, uint8_t *out, const uint8_t *stored, si
 #else
   /* Place and number of segments count in version 1, where there are several. */
   size_t length = a->version == 2 || e->count == 1 ? e->path_len : e->path_len + 9u;
-  return crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, stored, n, aad, length, record(a, e, i) + 4, s->key);
+  return crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, stored, n, aad, length, record(a, e, i) + 4,
+                                                    s->key);
 #endif
 }
 

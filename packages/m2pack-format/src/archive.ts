@@ -124,6 +124,12 @@ interface ArchiveParts {
   readonly options: OpenOptions
 }
 
+/** How an archive was written. */
+export interface ArchiveFormat extends TableForm {
+  /** Payloads start at multiples of it. */
+  readonly align: number
+}
+
 /** An open archive. Holds the slots when it was opened with a content key: `dispose()` wipes them. */
 export class Archive {
   /** Where the bytes come from. */
@@ -192,15 +198,13 @@ export class Archive {
     return this.#manifest.opened
   }
 
-  /** How entries are laid out in {@link openedManifest}. @internal */
-  get tableForm(): TableForm {
-    const { version, segmentSize, mtimes } = this.#manifest
-    return { version, segmentSize, mtimes }
-  }
-
-  /** What payloads are aligned to, as far as the archive says it. @internal */
-  get align(): number {
-    return this.#manifest.align ?? 1
+  /**
+   * How the archive was written: give it to a writer that makes the next one. `align` is 1 for version 1, which does
+   * not say it.
+   */
+  get format(): ArchiveFormat {
+    const { version, segmentSize, mtimes, align = 1 } = this.#manifest
+    return { version, segmentSize, mtimes, align }
   }
 
   get #entryTable(): EntryTable {

@@ -107,6 +107,16 @@ export function segmentAt({ segments, version }: EntryRecord, index: number): Se
   return { storedSize: readU32(segments, at), nonce: segments.subarray(at + 4, at + 4 + NONCE_BYTES) }
 }
 
+/** Where in the archive each segment of a file starts. */
+export function segmentOffsets(entry: EntryRecord): number[] {
+  let { offset } = entry
+  return Array.from({ length: segmentTotal(entry) }, (_, index) => {
+    const start = offset
+    offset += segmentAt(entry, index).storedSize
+    return start
+  })
+}
+
 /** What segment `index` of an entry must become. */
 export function plainFormAt(entry: EntryRecord, segmentSize: number, index: number): PlainForm {
   if (entry.version !== 2) return { compression: entry.compression, size: segmentBytes(entry.size, segmentSize, index) }

@@ -59,8 +59,7 @@ export function rewrapParts(
   const slots = archive.slotNumbers.map((number) => wrapSlot(contentKey, number, secrets.get(number) as Uint8Array))
   const head = {
     keyId: contentKey.keyId,
-    ...archive.tableForm,
-    align: archive.align,
+    ...archive.format,
     commitment: keyCommitment(contentKey),
     slots,
     sealed: sealTable,

@@ -50,6 +50,7 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
   'roles_version',
   'critical',
   'content_keys',
+  'archive_format',
   'delete',
   'keep',
   'program',
@@ -66,6 +67,9 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
   'files[].group',
 ])
 
+/** Highest format version of archives that programs of this release read: docs/spec/m2pack-v2.md. */
+const MAX_ARCHIVE_FORMAT = 2
+
 /** What the reader can do with the document at all: format, critical fields, launcher version. */
 export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): ReleaseFormat {
   const format = formatOf(manifest, cycle.formats)
@@ -76,7 +80,15 @@ export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): Releas
       `Cannot use manifest: this launcher does not understand its critical field "${printable(foreign, 64)}"`,
     )
   }
-  const { minLauncherVersion } = manifest
+  const { minLauncherVersion, archiveFormat = 1 } = manifest
+  if (archiveFormat > MAX_ARCHIVE_FORMAT) {
+    throw new ManifestError(
+      'MAN_UNKNOWN_FORMAT',
+      `Cannot use manifest: its archives are of format version ${archiveFormat}, this launcher knows 1 to ` +
+        `${MAX_ARCHIVE_FORMAT}`,
+      { details: { archiveFormat } },
+    )
+  }
   if (minLauncherVersion !== undefined && cycle.launcherVersion !== undefined) {
     if (compareLauncherVersions(cycle.launcherVersion, minLauncherVersion) < 0) {
       throw new ManifestError(

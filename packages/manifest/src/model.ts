@@ -136,6 +136,8 @@ export interface ManifestExtension {
   readonly contentKeys: readonly ContentKey[]
   /** Paths to remove even when no previous manifest listed them. */
   readonly delete: readonly string[]
+  /** Highest format version of the archives, when it is not 1: a launcher that does not know it changes nothing. */
+  readonly archiveFormat?: number | undefined
   /** Globs of files that players may edit: installed once, never changed or repaired afterwards. */
   readonly keep: readonly string[]
   /** The file a launcher starts, by platform; `all` stands for every platform without an entry of its own. */

@@ -109,6 +109,9 @@ function readProgram(fields: Fields): Readonly<Record<string, string>> {
   return Object.fromEntries(names.map((name) => [name, fields.text(name, limits.pathBytes)]))
 }
 
+/** Whatever a publisher may state; which of them a launcher knows is decided later. */
+const MAX_ARCHIVE_FORMAT = 65_535
+
 function readTotals(fields: Fields): ManifestTotals {
   return {
     files: fields.integer('files', 0, limits.files),
@@ -133,6 +136,7 @@ function readExtension(fields: Fields): ManifestExtension {
     rolesVersion: fields.optionalInteger('roles_version', 1, Number.MAX_SAFE_INTEGER),
     critical: fields.texts('critical', {}, (text) => text !== '' && text.length <= 64, 'is not a field name'),
     contentKeys: fields.has('content_keys') ? fields.objects('content_keys', {}, readContentKey) : [],
+    archiveFormat: fields.optionalInteger('archive_format', 2, MAX_ARCHIVE_FORMAT),
     delete: fields.texts('delete', { max: limits.pathListEntries }, anyPath, 'is not a path'),
     keep: fields.texts('keep', { max: limits.pathListEntries }, anyPath, 'is not a glob'),
     program: program && readProgram(program),

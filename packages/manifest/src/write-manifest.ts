@@ -58,6 +58,7 @@ function extensionMembers(manifest: ReleaseManifest): Members {
     roles_version: manifest.rolesVersion,
     critical: filled(manifest.critical),
     content_keys: filled(manifest.contentKeys.map(contentKeyMembers)),
+    archive_format: manifest.archiveFormat,
     delete: filled(manifest.delete),
     keep: filled(manifest.keep),
     program: manifest.program,

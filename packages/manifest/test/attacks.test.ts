@@ -381,6 +381,10 @@ describe('named attacks (29 rows)', () => {
     )
     const known = await publisher.release({ place: { critical: ['content_keys'] } })
     expect(verifyRelease(known, install.state, options()).outcome).toBe('accepted')
+    const archives = { archiveFormat: 2, critical: ['archive_format'] }
+    const two = await publisher.release({ place: archives })
+    expect(verifyRelease(two, install.state, options()).outcome).toBe('accepted')
+    expectRefused(install, await publisher.release({ place: { ...archives, archiveFormat: 3 } }), 'MAN_UNKNOWN_FORMAT')
     const made = await publisher.manifest()
     const first = writeManifest({ ...made.model, schema: 1 })
     const sealed = await publisher.seal(first, made.model)

@@ -143,7 +143,7 @@ function previousPayloads(
     manifest: shareBytes(previous.openedManifest),
     starts: shareNumbers(starts),
     offsets: shareNumbers(plan.storedPaths.map((path) => previous.find(path)?.offset ?? 0)),
-    form: previous.tableForm,
+    form: previous.format,
     damaged: stopFlag(),
     checksWhole,
   }

@@ -60,7 +60,7 @@ export async function openEntries(
     offsets: shareNumbers(entries.map(({ offset }) => offset)),
     batches: shareNumbers(batchesOf(entries)),
     next: new Int32Array(new SharedArrayBuffer(12)),
-    form: archive.tableForm,
+    form: archive.format,
     slots,
     stop,
     progress: progress.counts,

@@ -43,6 +43,8 @@ export interface ReleasePlace {
   readonly contentKeys?: readonly ContentKey[] | undefined
   /** Field names that readers have to understand. */
   readonly critical?: readonly string[] | undefined
+  /** Highest format version of the archives, when it is not 1. Name `archive_format` in `critical` with it. */
+  readonly archiveFormat?: number | undefined
   /** Paths to remove. */
   readonly delete?: readonly string[] | undefined
   /** Globs of files that players may edit. */
@@ -95,6 +97,7 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
     keep = [],
     components = [],
     program,
+    archiveFormat,
     ...rest
   } = place
   return {
@@ -107,6 +110,7 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
     delete: removed,
     keep,
     program,
+    archiveFormat,
     components,
     totals: manifestTotals(files),
   }

@@ -8,7 +8,7 @@ import { keyAlias } from '../home.ts'
 import type { SealedKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { segmentCuts } from '../tree/archive-facts.ts'
-import { archiveKeyId, contentKeyOf, openOwnArchive, openSealedArchive } from '../tree/archives.ts'
+import { archiveKeyId, contentKeyOf, formatOf, openOwnArchive, openSealedArchive } from '../tree/archives.ts'
 import { runtimeKeyFile, writeRuntimeKeyFile } from '../records/runtime-key-file.ts'
 import { asContentKey } from '../records/sealed.ts'
 import { copyTreeFile } from '../tree/tree.ts'
@@ -66,6 +66,7 @@ async function sealArchive(
   const previous = await openOffered(home, offered, path)
   try {
     const keyId = await archiveKeyId(source)
+    const format = await formatOf(source)
     const verifiers = new Map([[keyId, hexDecode(contentKeyOf(home.description, keyId).verifierPub)]])
     await keys.lend(keyAlias.content(keyId), (secret) =>
       extractArchive(source, plain, { verifiers, contentKey: { keyId, key: secret }, signal }),
@@ -73,6 +74,7 @@ async function sealArchive(
     const aliases = [keyAlias.content(key.keyId), home.description.aliases.archiveSigning, keyAlias.slot(key.slot)]
     await keys.lendAll(aliases, async ([secret, seed, slot]) => {
       await buildFolder(plain, target, {
+        ...format,
         contentKey: { keyId: key.keyId, key: secret as Uint8Array },
         signingSeed: seed as Uint8Array,
         slots: new Map([[key.slot, slot as Uint8Array]]),

@@ -2,6 +2,7 @@ import { lstat, readFile, realpath } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
+import type { FormatVersion } from '@keyturn/m2pack-format'
 import type { Requirements } from '@keyturn/manifest'
 import { PublisherError } from '../errors.ts'
 import { PROJECT_FILE } from '../names.ts'
@@ -26,6 +27,8 @@ export interface Project {
   readonly program: Readonly<Record<string, string>> | undefined
   /** How the files of the source become those of a release. */
   readonly layout: LayoutRules
+  /** Format version of the archives; undefined: that of the release before, else 1. */
+  readonly archiveFormat: FormatVersion | undefined
   /** What a machine needs. */
   readonly requires: Requirements | undefined
   /** `git`: the version is what `git describe` says. */
@@ -62,6 +65,7 @@ const MEMBERS = [
   'exclude',
   'include',
   'archives',
+  'archiveFormat',
   'plain',
   'keep',
   'program',
@@ -254,6 +258,12 @@ function platformsOf(members: Members): Readonly<Record<string, readonly string[
   )
 }
 
+function archiveFormatOf(members: Members): FormatVersion | undefined {
+  const value = members.get('archiveFormat')
+  if (value === undefined || value === 1 || value === 2) return value
+  throw members.wrong('archiveFormat', '1 or 2')
+}
+
 function requirementsOf(members: Members): Requirements | undefined {
   if (members.get('requires') === undefined) return undefined
   const requires = members.below('requires', REQUIRES_MEMBERS)
@@ -310,6 +320,7 @@ export async function readProject(path: string): Promise<Project> {
       platforms: platformsOf(members),
       components: componentsOf(members),
     },
+    archiveFormat: archiveFormatOf(members),
     requires: requirementsOf(members),
     version: members.text('version', /^git$/) as 'git' | undefined,
     notes: await members.path('notes'),

@@ -1,4 +1,4 @@
-export { packTree, planTree } from '../tree/archives.ts'
+export { formatVersionAfter, packTree, planTree } from '../tree/archives.ts'
 export { isExcluded, refuseSecrets } from '../tree/exclusions.ts'
 export { refuseForeignArchives } from '../tree/own-archives.ts'
 export { hashFile, listTree } from '../tree/tree.ts'

@@ -23,6 +23,8 @@ import { hashFile, listTree } from '../tree/tree.ts'
 import type { TreeFile } from '../tree/tree.ts'
 
 const DAY_MS = 86_400_000
+/** The member of a manifest that launchers have to understand when archives are not of version 1. */
+const ARCHIVE_FORMAT = 'archive_format'
 
 /** What a release is made of. */
 export interface ReleasePlan {
@@ -105,7 +107,7 @@ export async function prepareRelease(home: HomeSession, wanted: ReleasePlan): Pr
     chosen.map(({ path }) => path),
     earlier?.manifest,
   )
-  const { files, indexes } = await describeFiles(
+  const { files, indexes, archiveFormat } = await describeFiles(
     chosen.filter(({ path }) => path !== plan.launcher),
     description,
     plan,
@@ -124,6 +126,7 @@ export async function prepareRelease(home: HomeSession, wanted: ReleasePlan): Pr
       product: description.product,
       channel: plan.channel,
       ...installRules(plan),
+      ...archiveTerms(archiveFormat, plan.like),
       ...choices(plan),
       trustRoot: plan.trustRoot,
       epoch: roles.document.epoch,
@@ -135,6 +138,7 @@ export async function prepareRelease(home: HomeSession, wanted: ReleasePlan): Pr
     },
   })
   for (const warning of warnings) plan.warn?.(warning)
+  if (archiveFormat !== (earlier?.manifest.archiveFormat ?? 1)) plan.warn?.(formatWarning(archiveFormat, earlier))
   const replaces = plan.sealed !== undefined
   return await keepRelease(home.paths, { bytes: writeManifest(manifest), tree, indexes, replaces })
 }
@@ -184,11 +188,23 @@ function choices({ components, requires, layout, like }: ReleasePlan): Partial<R
   }
 }
 
+/** A launcher from before version 2 refuses the release, with all of the installed one in place. */
+function archiveTerms(version: number, like: ReleaseManifest | undefined): Partial<ReleasePlace> {
+  const others = (like?.critical ?? []).filter((name) => name !== ARCHIVE_FORMAT)
+  return version === 1 ? { critical: others } : { critical: [...others, ARCHIVE_FORMAT].sort(), archiveFormat: version }
+}
+
+function formatWarning(version: number, earlier: StoredRelease | undefined): string {
+  const older =
+    'Launchers from before format version 2 refuse this release (MAN_CRITICAL), and clients need a reader that knows it'
+  const whole = `Archives are of format version ${version} now: players download them whole, once`
+  return [...(earlier === undefined ? [] : [whole]), ...(version === 1 ? [] : [older])].join('. ')
+}
+
 /** What a manifest says of an install. */
 function installRules({ like, keep, program, rollbackOf }: ReleasePlan): Partial<ReleasePlace> {
   return {
     delete: like?.delete,
-    critical: like?.critical,
     keep: keep ?? like?.keep ?? [],
     program: program ?? like?.program,
     rollbackOf,
@@ -256,6 +272,8 @@ const retired = (key: HomeContentKey): HomeContentKey => ({ ...key, status: 'ret
 interface DescribedFiles {
   readonly files: ManifestEntry[]
   readonly indexes: Map<string, Uint8Array>
+  /** Highest format version of the archives, 1 without any. */
+  readonly archiveFormat: number
 }
 
 async function describeFiles(
@@ -267,10 +285,10 @@ async function describeFiles(
   const known = plan.sealed === undefined ? own : [...own, plan.sealed.key]
   const indexes = new Map<string, Uint8Array>()
   const files: ManifestEntry[] = []
-  let done = 0
+  let [done, archiveFormat] = [0, 1]
   for (const file of tree) {
     const isArchive = file.path.endsWith('.m2p')
-    const facts: FileFacts & { readonly keyId?: number } = isArchive
+    const facts: FileFacts & { readonly keyId?: number; readonly version?: number } = isArchive
       ? await describeArchive(file, known, plan)
       : await describeFile(file, [], plan.signal)
     files.push({
@@ -281,10 +299,11 @@ async function describeFiles(
       ...(facts.keyId === undefined ? {} : { keyId: facts.keyId }),
       ...indexReference(facts, indexes),
     })
+    archiveFormat = Math.max(archiveFormat, facts.version ?? 1)
     done += file.size
     plan.progress?.update(done, total)
   }
-  return { files, indexes }
+  return { files, indexes, archiveFormat }
 }
 
 function indexReference(facts: FileFacts, indexes: Map<string, Uint8Array>): { index?: IndexReference } {

@@ -140,6 +140,7 @@ export async function reissueRelease(
       program: rules.program,
       components: rules.components,
       critical: rules.critical,
+      archiveFormat: rules.archiveFormat,
       requires,
       rollbackOf: plan.rollback ? source.manifest.version : undefined,
     },

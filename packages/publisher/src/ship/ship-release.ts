@@ -12,7 +12,7 @@ import { activeContentKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { removeInside } from '../inside.ts'
 import { checkChannelName } from '../names.ts'
-import { packTree } from '../tree/archives.ts'
+import { formatVersionAfter, packTree } from '../tree/archives.ts'
 import { catchUp, checkKeysInForce } from '../offers/catch-up.ts'
 import { deltaBytes } from '../records/delta-bytes.ts'
 import { discardRelease } from '../records/discard.ts'
@@ -296,6 +296,7 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
         output: tree,
         previous: earlier.folder,
         level: plan.level ?? DEFAULT_LEVEL,
+        formatVersion: project.archiveFormat ?? formatVersionAfter(before?.manifest),
         selection,
         layout: project.layout,
         remember: plan.noCache === true ? undefined : host.clock,

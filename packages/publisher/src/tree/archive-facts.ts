@@ -1,4 +1,5 @@
 import { chunkParamsFor } from '@keyturn/manifest/delta'
+import { segmentOffsets } from '@keyturn/m2pack-format'
 import type { Archive } from '@keyturn/m2pack-format'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
 import type { HomeContentKey } from '../home.ts'
@@ -10,6 +11,8 @@ import type { TreeFile } from './tree.ts'
 /** What a release manifest says about an archive. */
 export interface ArchiveFacts extends FileFacts {
   readonly keyId: number
+  /** Format version. */
+  readonly version: number
 }
 
 /** How an archive is described. */
@@ -18,8 +21,6 @@ export interface DescribeOptions {
   readonly sealed?: { readonly cuts: ReadonlyMap<string, readonly number[]> } | undefined
 }
 
-/** Bytes of one segment in an entry: stored size and nonce. */
-const SEGMENT_RECORD_BYTES = 28
 /** Bytes of a manifest before its slots, and of one slot: docs/spec/m2pack.md §2. */
 const PREAMBLE_BYTES = 64
 const SLOT_BYTES = 76
@@ -33,14 +34,9 @@ const SLOT_BYTES = 76
  */
 export function segmentCuts(archive: Archive, ofSlot: (slot: number) => boolean = () => true): number[] {
   const cuts = new Set<number>()
-  for (const { offset, segments, slot } of archive.entries) {
-    if (!ofSlot(slot)) continue
-    const view = new DataView(segments.buffer, segments.byteOffset, segments.byteLength)
-    let at = offset
-    for (let record = 0; record < segments.length; record += SEGMENT_RECORD_BYTES) {
-      cuts.add(at)
-      at += view.getUint32(record, true)
-    }
+  for (const entry of archive.entries) {
+    if (!ofSlot(entry.slot)) continue
+    for (const offset of segmentOffsets(entry)) cuts.add(offset)
   }
   const { manifestOffset } = archive.header
   cuts.add(manifestOffset)
@@ -86,7 +82,7 @@ export async function describeArchive(
   try {
     // The pieces of a sealed archive are not to be told apart: only what players have already is cut where it starts.
     const cuts = archive.sealed ? (sealed?.cuts.get(file.path) ?? []) : segmentCuts(archive)
-    return { ...(await describeFile(file, cuts, signal)), keyId: archive.keyId }
+    return { ...(await describeFile(file, cuts, signal)), keyId: archive.keyId, version: archive.version }
   } finally {
     await close()
   }

@@ -1,9 +1,10 @@
 import { lstat, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { holdsManifestOnly } from '@keyturn/m2pack-format'
-import type { Archive, BuildResult } from '@keyturn/m2pack-format'
+import type { Archive, ArchiveFormat, BuildResult, FormatVersion } from '@keyturn/m2pack-format'
 import { buildFolder, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
+import type { ReleaseManifest } from '@keyturn/manifest'
 import { hexDecode, hexEncode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
@@ -30,6 +31,8 @@ export interface PackPlan {
   /** Release tree of the release before, or the tables of its archives alone: unchanged files keep their bytes. */
   readonly previous?: string | undefined
   readonly level?: number | undefined
+  /** Format version of the archives; default: for each archive that of the one before it, else 1. */
+  readonly formatVersion?: FormatVersion | undefined
   readonly jobs?: number | undefined
   /** Files left out or taken against the rules for junk and secrets. */
   readonly selection?: Selection | undefined
@@ -156,6 +159,7 @@ async function copyOne(
   const { cache, signal } = plan
   if (cache === undefined || looks === undefined || plan.previous === undefined) return undefined
   if (previous === undefined || previous.manifestOnly || previous.sealed) return undefined
+  if (plan.formatVersion !== undefined && previous.version !== plan.formatVersion) return undefined
   const active = activeContentKey(home.description)
   const signer = await (await home.keys()).publicKey(home.description.aliases.archiveSigning)
   if (previous.keyId !== active.keyId || hexEncode(signer) !== active.verifierPub) return undefined
@@ -204,6 +208,7 @@ async function buildOne(
         contentKey: { keyId: active.keyId, key: key as Uint8Array },
         signingSeed: signingSeed as Uint8Array,
         slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
+        version: plan.formatVersion ?? previous?.version,
         previous,
         files: planned.files,
         signal: plan.signal,
@@ -279,6 +284,21 @@ export async function openSealedArchive(
       contentKey: { keyId, key },
     }),
   )
+}
+
+/** Format version that a release follows on with when nothing else is said: that of the release before. */
+export function formatVersionAfter(before: ReleaseManifest | undefined): FormatVersion {
+  return before?.archiveFormat === 2 ? 2 : 1
+}
+
+/** How an archive was written, so that another one of the same files can be written alike. */
+export async function formatOf(path: string): Promise<ArchiveFormat> {
+  const { archive, close } = await openArchiveFile(path, { verifiers: 'unchecked' })
+  try {
+    return archive.format
+  } finally {
+    await close()
+  }
 }
 
 /** The key_id in the header of an archive, or of its table alone. */

@@ -3,7 +3,7 @@ import { dirname, join, sep } from 'node:path'
 import { buildFolder, extractArchive, rewrapFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { keyAlias } from '../home.ts'
-import { archiveKeyId, contentKeyOf } from './archives.ts'
+import { archiveKeyId, contentKeyOf, formatOf } from './archives.ts'
 import type { HomeSession } from '../home-session.ts'
 import { copyTreeFile } from './tree.ts'
 
@@ -88,6 +88,7 @@ async function rebuild(
   const plain = `${target}.plain`
   await rm(plain, { recursive: true, force: true })
   try {
+    const format = await formatOf(source)
     await keys.lend(keyAlias.content(old.keyId), (key) =>
       extractArchive(source, plain, {
         verifiers: old.verifiers,
@@ -100,6 +101,7 @@ async function rebuild(
       aliases,
       async ([key, seed, secret]) =>
         await buildFolder(plain, target, {
+          ...format,
           contentKey: { keyId, key: key as Uint8Array },
           signingSeed: seed as Uint8Array,
           slots: new Map([[slot, secret as Uint8Array]]),

@@ -1,14 +1,16 @@
-import type { Archive } from '@keyturn/m2pack-format'
+import type { Archive, BuildFormatOptions, FormatVersion } from '@keyturn/m2pack-format'
 import { buildFolder, openArchiveFile } from '@keyturn/m2pack-format/node'
 import { formatBytes, hexEncode } from '@keyturn/primitives'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
+import { CliError } from '../../errors.ts'
 import { collect, powerOfTwo, wholeNumber } from '../../flags/values.ts'
 import { counted } from '../../output.ts'
 import { requireFiles, requireFolder } from '../../paths.ts'
 import {
   buildErrors,
   contentKey,
+  formatVersion,
   isManifestOnly,
   jobsFlag,
   keyIdFlag,
@@ -31,6 +33,8 @@ interface BuildFlags {
   readonly full?: boolean | undefined
   readonly align: string
   readonly segmentSize: string
+  readonly formatVersion?: string | undefined
+  readonly mtimes?: boolean | undefined
   readonly exclude: string[]
   readonly ymirPrefix?: boolean | undefined
   readonly force?: boolean | undefined
@@ -57,6 +61,11 @@ export function registerBuild(parent: Command, cli: Cli): void {
     .option('--full', 'encrypt everything again under the newest slot')
     .option('--align <n>', 'start payloads at multiples of this power of two', '1')
     .option('--segment-size <n>', 'bytes in a segment, a power of two from 65536 to 16777216', '1048576')
+    .option(
+      '--format-version <n>',
+      '2: a small change of a large file costs one segment, not the file (default: that of --previous, else 1)',
+    )
+    .option('--mtimes', 'keep times of modification (format version 2)')
     .option('--exclude <glob>', 'leave out what matches; may be given again', collect, [])
     .option('--ymir-prefix', 'store a leading "ymir work/" as "d:/ymir work/"')
     .option('--deterministic', 'accepted for old scripts: every build is reproducible')
@@ -66,6 +75,8 @@ export function registerBuild(parent: Command, cli: Cli): void {
       'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key',
       'keyturn pack build --input tree --output new.m2p --key new/master.key --key-id 2 ' +
         '--sign-secret-key keys/signing.key --slots keys/slots.key --previous old.m2p',
+      'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key ' +
+        '--sign-secret-key keys/signing.key --format-version 2',
     ],
     run: runBuild,
   })
@@ -82,26 +93,44 @@ async function openPrevious(context: Context, flags: BuildFlags, seed: Uint8Arra
   return file.archive
 }
 
+function formatOf(flags: BuildFlags, previous: Archive | undefined): BuildFormatOptions & { version: FormatVersion } {
+  const version = flags.formatVersion === undefined ? (previous?.version ?? 1) : formatVersion(flags.formatVersion)
+  if (version === 1 && flags.mtimes === true) throw new CliError('CLI_USAGE', '--mtimes needs --format-version 2')
+  return {
+    version,
+    mtimes: flags.mtimes === true,
+    level: wholeNumber(flags.level, '--level', 1, 22),
+    align: powerOfTwo(flags.align, '--align', 1, 1024 * 1024),
+    segmentSize: powerOfTwo(flags.segmentSize, '--segment-size', 65_536, version === 1 ? 16_777_216 : 4_194_304),
+    ymirPrefix: flags.ymirPrefix === true,
+    full: flags.full === true,
+  }
+}
+
+function sayWhatIsDownloaded(
+  { out }: Context,
+  { full, version }: { readonly full?: boolean; readonly version: FormatVersion },
+  previous: Archive | undefined,
+): void {
+  if (previous === undefined) return
+  const bytes = previous.source.size
+  if (full === true)
+    out.step('full', `Encrypting everything again: players download about ${formatBytes(bytes)}`, { bytes })
+  if (previous.version !== version)
+    out.step('format', `The archive before is of format version ${previous.version}: players download this one whole`, {
+      from: previous.version,
+      to: version,
+    })
+}
+
 async function runBuild(context: Context, flags: BuildFlags): Promise<CommandResult> {
   requireFolder(flags.input)
   requireFiles(flags.key, flags.signSecretKey, flags.slots, flags.previous, flags.publicKey)
   const seed = await signingSeed(context, flags.signSecretKey)
   const key = await contentKey(context, flags.key, keyIdFlag(flags.keyId))
-  const format = {
-    level: wholeNumber(flags.level, '--level', 1, 22),
-    align: powerOfTwo(flags.align, '--align', 1, 1024 * 1024),
-    segmentSize: powerOfTwo(flags.segmentSize, '--segment-size', 65_536, 16_777_216),
-    ymirPrefix: flags.ymirPrefix === true,
-    full: flags.full === true,
-  }
   const previous = await openPrevious(context, flags, seed)
-  if (format.full && previous !== undefined) {
-    context.out.step(
-      'full',
-      `Encrypting everything again: players download about ${formatBytes(previous.source.size)}`,
-      { bytes: previous.source.size },
-    )
-  }
+  const format = formatOf(flags, previous)
+  sayWhatIsDownloaded(context, format, previous)
   const bar = context.out.progress('packing')
   context.defer(() => bar.end())
   const given = await slots(context, flags.slots, flags.key)
@@ -123,6 +152,7 @@ async function runBuild(context: Context, flags: BuildFlags): Promise<CommandRes
   return {
     data: {
       output: flags.output,
+      format_version: format.version,
       key_id: result.keyId,
       files: result.files,
       original_bytes: result.originalBytes,

@@ -1,5 +1,5 @@
 import { holdsManifestOnly, M2pError, readArchiveHeader } from '@keyturn/m2pack-format'
-import type { Verifiers } from '@keyturn/m2pack-format'
+import type { FormatVersion, Verifiers } from '@keyturn/m2pack-format'
 import {
   openFileSource,
   readContentKeyFile,
@@ -115,4 +115,9 @@ export async function buildErrors<Result>(build: () => Promise<Result>): Promise
     if (error.code === 'M2P_INPUT_CHANGED') throw new CliError('BUILD_INPUT_CHANGED', error.message, context)
     throw error
   }
+}
+
+/** Reads a format version. @throws {@link CliError} `CLI_USAGE`. */
+export function formatVersion(text: string): FormatVersion {
+  return wholeNumber(text, '--format-version', 1, 2) as FormatVersion
 }

@@ -45,7 +45,7 @@ async function runInspect(context: Context, flags: InspectFlags): Promise<Comman
   const verifiers = (await findVerifier(context, flags))?.verifiers ?? 'unchecked'
   return withArchiveFile(flags.archive, { verifiers }, (archive) => {
     const data = {
-      version: 1,
+      version: header.version,
       key_id: header.keyId,
       archive_bytes: size,
       manifest_offset: header.manifestOffset,

@@ -41,18 +41,21 @@ async function runList(context: Context, flags: ArchiveKeyFlags): Promise<Comman
     ])
     return {
       data: {
+        format_version: archive.version,
         key_id: archive.keyId,
         signature_checked: archive.signatureChecked,
         segment_size: archive.segmentSize,
         slots: archive.slotNumbers,
-        entries: archive.entries.map(({ path, size, storedSize, offset, slot, compression, sha256 }) => ({
-          path,
-          size,
-          stored_size: storedSize,
-          offset,
-          slot,
-          compression,
-          sha256: hexEncode(sha256),
+        entries: archive.entries.map((entry) => ({
+          path: entry.path,
+          size: entry.size,
+          stored_size: entry.storedSize,
+          offset: entry.offset,
+          slot: entry.slot,
+          compression: entry.compression,
+          executable: entry.executable,
+          ...(entry.mtimeMs === undefined ? {} : { modified: new Date(entry.mtimeMs).toISOString() }),
+          sha256: hexEncode(entry.sha256),
         })),
       },
       text: [

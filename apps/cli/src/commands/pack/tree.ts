@@ -10,12 +10,20 @@ import { activeContentKey, openHome } from '@keyturn/publisher'
 import type { HomeSession, SealedKey } from '@keyturn/publisher'
 import { settleSchedules } from '@keyturn/publisher/offers'
 import { newestRelease, writeRuntimeKeyFile } from '@keyturn/publisher/records'
-import { checkProjectHome, earlierTree, packTree, planProject, PROJECT_FILE } from '@keyturn/publisher/release'
+import {
+  checkProjectHome,
+  earlierTree,
+  formatVersionAfter,
+  packTree,
+  planProject,
+  PROJECT_FILE,
+} from '@keyturn/publisher/release'
 import type { PackPlan } from '@keyturn/publisher/release'
 import { findProjectFor, withProject } from '../../flags/project.ts'
 import type { ProjectOption } from '../../flags/project.ts'
 import { counted } from '../../output.ts'
 import { requireFolder } from '../../paths.ts'
+import { formatVersion } from './flags.ts'
 import { channelOf } from '../../flags/channel.ts'
 
 interface TreeOptions extends ProjectOption {
@@ -23,6 +31,7 @@ interface TreeOptions extends ProjectOption {
   readonly output: string
   readonly channel?: string | undefined
   readonly level: string
+  readonly formatVersion?: string | undefined
   readonly jobs?: string | undefined
   readonly fresh?: boolean | undefined
   readonly cache: boolean
@@ -41,6 +50,10 @@ export function registerPackTree(pack: Command, cli: Cli): void {
       .requiredOption('--output <dir>', 'release tree to make; new or empty')
       .option('--channel <name>', 'channel whose newest release it follows (default: that of the home)')
       .option('--level <n>', 'zstd level, 1 to 22', '12')
+      .option(
+        '--format-version <n>',
+        'format of the archives, 1 or 2 (default: as the project says, else as before, else 1)',
+      )
       .option('--jobs <n>', 'threads (default: one a core)')
       .option('--fresh', 'take no stored bytes over from the release before')
       .option('--no-cache', 'read every file, also where size, times and inode are as when it was packed last')
@@ -64,7 +77,7 @@ async function sourceOf(
   context: Context,
   options: TreeOptions,
   home: HomeSession,
-): Promise<Pick<PackPlan, 'input' | 'selection' | 'layout'>> {
+): Promise<Pick<PackPlan, 'input' | 'selection' | 'layout' | 'formatVersion'>> {
   const project = await findProjectFor(options)
   const input = options.input === undefined ? project?.source : resolve(options.input)
   if (input === undefined)
@@ -80,7 +93,8 @@ async function sourceOf(
   checkProjectHome(project, home.description)
   const made = await planProject(project)
   for (const warning of made.warnings) context.warn(warning)
-  return { input, selection: made.selection, layout: project.layout }
+  const { layout, archiveFormat: version } = project
+  return { input, selection: made.selection, layout, formatVersion: version }
 }
 
 async function runTree(context: Context, options: TreeOptions): Promise<CommandResult> {
@@ -99,7 +113,12 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
     throw new CliError('CLI_EXISTS', `"${output}" is not empty`, {
       hint: 'Name a new folder, or remove what an interrupted run left there',
     })
-  const earlier = options.fresh === true ? undefined : await newestRelease(home, channelOf(options, home.description))
+  const newest = await newestRelease(home, channelOf(options, home.description))
+  const earlier = options.fresh === true ? undefined : newest
+  const version =
+    options.formatVersion === undefined
+      ? (source.formatVersion ?? formatVersionAfter(newest?.manifest))
+      : formatVersion(options.formatVersion)
   const { folder: previous } = await earlierTree(context, home, earlier)
   const progress = context.out.progress('packing')
   try {
@@ -108,6 +127,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
       output,
       previous,
       level: wholeNumber(options.level, '--level', 1, 22),
+      formatVersion: version,
       ...(options.jobs === undefined ? {} : { jobs: wholeNumber(options.jobs, '--jobs', 1, 256) }),
       remember: options.cache ? context.clock : undefined,
       signal: context.signal,
