@@ -75,7 +75,7 @@ export function registerBuild(parent: Command, cli: Cli): void {
       'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key --sign-secret-key keys/signing.key',
       'keyturn pack build --input tree --output new.m2p --key new/master.key --key-id 2 ' +
         '--sign-secret-key keys/signing.key --slots keys/slots.key --previous old.m2p',
-      'keyturn pack build --input tree --output pack/data.m2p --key keys/master.key ' +
+      'keyturn pack build --input tree --output pack/big.m2p --key keys/master.key ' +
         '--sign-secret-key keys/signing.key --format-version 2',
     ],
     run: runBuild,
