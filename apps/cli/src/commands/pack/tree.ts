@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import type { FormatVersion } from '@keyturn/m2pack-format'
 import { formatBytes } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
@@ -10,6 +11,7 @@ import { activeContentKey, openHome } from '@keyturn/publisher'
 import type { HomeSession, SealedKey } from '@keyturn/publisher'
 import { settleSchedules } from '@keyturn/publisher/offers'
 import { newestRelease, writeRuntimeKeyFile } from '@keyturn/publisher/records'
+import type { StoredRelease } from '@keyturn/publisher/records'
 import {
   checkProjectHome,
   earlierTree,
@@ -97,6 +99,15 @@ async function sourceOf(
   return { input, selection: made.selection, layout, formatVersion: version }
 }
 
+/** As a flag says, else the project, else as in the release before. */
+function versionOf(
+  { formatVersion: flag }: TreeOptions,
+  ofProject: FormatVersion | undefined,
+  before: StoredRelease | undefined,
+): FormatVersion {
+  return flag === undefined ? (ofProject ?? formatVersionAfter(before?.manifest)) : formatVersion(flag)
+}
+
 async function runTree(context: Context, options: TreeOptions): Promise<CommandResult> {
   if (options.input !== undefined) requireFolder(options.input)
   const home = await openSettled(context)
@@ -115,10 +126,6 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
     })
   const newest = await newestRelease(home, channelOf(options, home.description))
   const earlier = options.fresh === true ? undefined : newest
-  const version =
-    options.formatVersion === undefined
-      ? (source.formatVersion ?? formatVersionAfter(newest?.manifest))
-      : formatVersion(options.formatVersion)
   const { folder: previous } = await earlierTree(context, home, earlier)
   const progress = context.out.progress('packing')
   try {
@@ -127,7 +134,7 @@ async function runTree(context: Context, options: TreeOptions): Promise<CommandR
       output,
       previous,
       level: wholeNumber(options.level, '--level', 1, 22),
-      formatVersion: version,
+      formatVersion: versionOf(options, source.formatVersion, newest),
       ...(options.jobs === undefined ? {} : { jobs: wholeNumber(options.jobs, '--jobs', 1, 256) }),
       remember: options.cache ? context.clock : undefined,
       signal: context.signal,
