@@ -36,7 +36,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await client.publish('metin2', 'stable', { version: second.model.version, head })
     await channel.getByText('Waiting for a head').waitFor({ state: 'detached' })
     await page.getByRole('status').getByText('channel.publish').waitFor()
-    await channel.getByRole('button', { name: 'Halt' }).click()
+    await channel.getByRole('button', { name: 'Halt', exact: true }).click()
     await channel.getByRole('button', { name: /^Halt release 2/ }).click()
     await channel.getByText('Waiting for a head from the publisher: a halt').waitFor()
     expect((await client.getChannel('metin2', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
@@ -76,7 +76,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await expect
       .poll(async () => (await client.getChannel('metin2', 'stable'))?.rollout?.percent, { timeout: 30_000 })
       .toBe(30)
-    await channel.getByRole('button', { name: 'Halt' }).click()
+    await channel.getByRole('button', { name: 'Halt', exact: true }).click()
     await channel.getByRole('button', { name: /^Halt release 2/ }).click()
     await channel.getByText('Halted: no other player gets this release').waitFor()
     await shot(page, 'server-halted')
@@ -90,7 +90,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360)
     await page.setViewportSize({ width: 1280, height: 900 })
     await channel.getByRole('button', { name: 'Resume' }).click()
-    await channel.getByRole('button', { name: 'Halt' }).waitFor()
+    await channel.getByRole('button', { name: 'Halt', exact: true }).waitFor()
     expect((await client.getChannel('metin2', 'stable'))?.rollout).toMatchObject({ paused: false, percent: 30 })
     expect(problems).toEqual([])
   })
@@ -114,7 +114,6 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     expect(await rowOf('trust', 'Role document')).toMatch(/version 1\s+\d{4}-\d\d-\d\d in \d+ days/)
     expect(await page.locator('#storage').innerText()).toMatch(/Blobs\s+6 in a folder\s+Size\s+30\d\.\d kB/)
     expect(await rowOf('adoption', first.model.version)).toMatch(/14\s+\d+ %\s+4/)
-    await page.getByRole('img', { name: /Share of versions on 4 days/ }).waitFor()
     expect(await rowOf('webhooks', 'chat.example')).toContain('channel.publish')
     await page.getByRole('button', { name: `Compare ${second.model.version}` }).click()
     await page.getByText(/kB from .*: 2 added, 0 changed, 0 removed/).waitFor()
@@ -130,6 +129,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
         .filter(
           (node) =>
             node.checkVisibility() &&
+            node.closest('[aria-hidden=true]') === null &&
             !node.hasAttribute('aria-labelledby') &&
             (node.getAttribute('aria-label') ?? node.textContent ?? '').trim() === '' &&
             (node as HTMLInputElement).labels?.length !== 1,
@@ -194,7 +194,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
       'Keys and due dates',
       'Log and roles',
     ])
-    expect(await page.getByRole('button', { name: 'Halt' }).isDisabled()).toBe(true)
+    expect(await page.getByRole('button', { name: 'Halt', exact: true }).isDisabled()).toBe(true)
     expect(problems).toEqual([])
   })
 

@@ -42,3 +42,11 @@ export interface HealthView {
   readonly before: FunnelView | null
   readonly auto_halt: AutoHaltView | null
 }
+
+/** What somebody wrote about a release. */
+export interface ReleaseNoteView {
+  readonly text: string
+  /** Who wrote it: `token:<id>` or `oidc:<subject>`. */
+  readonly by: string
+  readonly at: string
+}

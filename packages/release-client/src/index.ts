@@ -41,5 +41,5 @@ export type {
   TokenView,
   WantedHead,
 } from './api.ts'
-export type { AutoHaltView, FunnelCounts, FunnelStep, FunnelView, HealthView } from './health-views.ts'
+export type { AutoHaltView, FunnelCounts, FunnelStep, FunnelView, HealthView, ReleaseNoteView } from './health-views.ts'
 export type { KillView, ReleaseLogView } from './log-views.ts'

@@ -1,6 +1,7 @@
-/** The parts of the dashboard that only show: keys, storage, adoption, audit log. */
+/** The parts of the dashboard that only show: keys, storage, adoption. */
 export const PANELS_SCRIPT = `
-import { $, badge, bytes, call, due, el, nameActors, number, plural, short, svg, table, who } from './view.js'
+import { $, badge, bytes, call, due, el, number, plural, short, table } from './view.js'
+import { downloads as drawDownloads } from './health.js'
 
 const kinds = { content: 'Content key', transport: 'Transport key', release: 'Release key', head: 'Head key', identity: 'Release identity' }
 const states = { active: 'ok', next: '', retiring: 'warn', retired: '', revoked: 'bad', unusable: 'bad' }
@@ -43,36 +44,11 @@ export async function storage() {
   $('storage').replaceChildren(...facts.flatMap(([name, value]) => [el('dt', { textContent: name }), el('dd', {}, value)]))
 }
 
-const COLORS = 6
-/** Shares by day: a column for each day, a piece for each version; the table below has the same figures. */
-function chart(items, versions) {
-  const days = [...new Set(items.map(({ day }) => day))].sort().slice(-14)
-  const [width, height, step] = [days.length * 44, 120, 44]
-  const columns = days.map((day, at) => {
-    const ofDay = items.filter((item) => item.day === day)
-    const total = ofDay.reduce((sum, { count }) => sum + count, 0)
-    let top = height
-    const pieces = versions.map((version, index) => {
-      const share = ofDay.filter((item) => item.version === version).reduce((sum, { count }) => sum + count, 0) / total
-      top -= share * height
-      return svg('rect', { x: at * step + 6, y: top, width: step - 12, height: share * height, class: 'piece-' + (index % COLORS) })
-    })
-    const label = svg('text', { x: at * step + step / 2, y: height + 16, 'text-anchor': 'middle' })
-    label.textContent = day.slice(5)
-    return svg('g', {}, ...pieces, label)
-  })
-  const words = days.length === 0 ? 'No reports' : 'Share of versions on ' + plural(days.length, 'day', 'days') + '; the table below has the figures'
-  return svg('svg', { viewBox: '0 0 ' + Math.max(width, 1) + ' ' + (height + 22), width: Math.max(width, 1), height: height + 22, role: 'img', 'aria-label': words }, ...columns)
-}
+const dayBefore = (days) => new Date(Date.now() - days * 86400000).toISOString().slice(0, 10)
 
 export async function adoption(product) {
-  const { items, downloads } = await call('GET', '/v1/products/' + product.slug + '/stats')
-  const reads = new Map()
-  for (const { version, offers, manifests } of downloads) {
-    const line = reads.get(version) || { offers: 0, manifests: 0 }
-    reads.set(version, { offers: line.offers + offers, manifests: line.manifests + manifests })
-  }
-  table($('downloads'), 'Reads of heads and manifests by version', ['Version', 'Asked and offered', 'Manifest fetched'], [...reads].sort((a, b) => b[1].manifests - a[1].manifests).map(([version, { offers, manifests }]) => [version, number(offers), number(manifests)]), 'Nobody has asked yet')
+  const { items, downloads } = await call('GET', '/v1/products/' + product.slug + '/stats?since=' + dayBefore(30))
+  drawDownloads(downloads)
   const counts = new Map()
   for (const { version, count, result } of items) {
     const line = counts.get(version) || { count: 0, failed: 0 }
@@ -80,21 +56,10 @@ export async function adoption(product) {
   }
   const total = [...counts.values()].reduce((sum, { count }) => sum + count, 0)
   const sorted = [...counts].sort((a, b) => b[1].count - a[1].count)
-  $('adoption-chart').replaceChildren(...(total === 0 ? [] : [chart(items, sorted.map(([version]) => version))]))
-  table($('adoption'), 'Reports by version', ['Version', 'Reports', 'Share', 'Failed'], sorted.map(([version, { count, failed }], at) => [
-    el('span', {}, el('span', { className: 'key piece-' + (at % COLORS), ariaHidden: 'true' }), version), number(count), Math.round(100 * count / total) + ' %', number(failed),
+  // Only what launchers of before send; those of now report steps.
+  $('reported').hidden = total === 0
+  table($('adoption'), 'Reports by version', ['Version', 'Reports', 'Share', 'Failed'], sorted.map(([version, { count, failed }]) => [
+    version, number(count), Math.round(100 * count / total) + ' %', number(failed),
   ]), 'Nobody has reported yet')
-}
-
-/** A token is known by its name, which the entry of its making has, and by its id for the pointer. */
-const target = ({ action, target: on, facts }) =>
-  action.startsWith('token.') && facts.name ? el('span', { title: on, textContent: facts.name }) : on
-
-export async function audit() {
-  const { items, names } = await call('GET', '/v1/audit?newest=true&limit=100')
-  nameActors(names)
-  table($('audit'), 'The last hundred entries of the audit log', ['#', 'When', 'Who', 'What', 'On'], items.map((entry) => [
-    entry.sequence, el('time', { dateTime: entry.at, textContent: entry.at.replace('T', ' ').replace('Z', '') }), who(entry.actor), entry.action, target(entry),
-  ]))
 }
 `

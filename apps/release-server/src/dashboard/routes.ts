@@ -3,6 +3,9 @@ import type { FastifyInstance } from 'fastify'
 import { sendJson, objectSchema } from '../http/route.ts'
 import { ServerError } from '../errors.ts'
 import type { Authenticator } from '../access/sessions.ts'
+import { AUDIT_SCRIPT } from './audit.ts'
+import { HEALTH_SCRIPT } from './health.ts'
+import { RELEASES_SCRIPT } from './releases.ts'
 import { PAGE_HTML } from './page.ts'
 import { PANELS_SCRIPT } from './panels.ts'
 import { ACCESS_SCRIPT } from './access.ts'
@@ -35,6 +38,9 @@ export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticat
     ['/dashboard', 'text/html; charset=utf-8', PAGE_HTML],
     ['/dashboard/script.js', 'text/javascript; charset=utf-8', PAGE_SCRIPT],
     ['/dashboard/access.js', 'text/javascript; charset=utf-8', ACCESS_SCRIPT],
+    ['/dashboard/audit.js', 'text/javascript; charset=utf-8', AUDIT_SCRIPT],
+    ['/dashboard/health.js', 'text/javascript; charset=utf-8', HEALTH_SCRIPT],
+    ['/dashboard/releases.js', 'text/javascript; charset=utf-8', RELEASES_SCRIPT],
     ['/dashboard/panels.js', 'text/javascript; charset=utf-8', PANELS_SCRIPT],
     ['/dashboard/view.js', 'text/javascript; charset=utf-8', VIEW_SCRIPT],
     ['/dashboard/style.css', 'text/css; charset=utf-8', PAGE_STYLE],

@@ -1,7 +1,10 @@
 /** Script of the dashboard: login, channels and releases, and live updates by server-sent events. */
 export const PAGE_SCRIPT = `
-import { $, ask, badge, bytes, call, due, el, nameActors, number, plural, say, table, who } from './view.js'
+import { $, ask, badge, call, copyable, due, el, nameActors, plural, say, who } from './view.js'
 import * as access from './access.js'
+import { audit, auditForm } from './audit.js'
+import { health } from './health.js'
+import { releases } from './releases.js'
 import * as panels from './panels.js'
 
 let product = null
@@ -48,27 +51,39 @@ function controls(view, path) {
 }
 
 /** What needs a key is done on the publisher's machine: the exact commands, to be copied. */
-function commands({ channel, fallback, before }) {
+function commands(view) {
+  const { channel, fallback, before } = view
   const earlier = fallback || before
   const on = ' --channel ' + channel
   const lines = [
     ['Give it a new date', 'keyturn release renew' + on],
-    ['Promote it', 'keyturn release promote' + on + ' --to ' + (channel === 'stable' ? 'CHANNEL' : 'stable')],
+    ['Promote it', 'keyturn release promote ' + view.manifest.version + on + ' --to ' + (channel === 'stable' ? 'CHANNEL' : 'stable')],
     ...(earlier ? [['Go back to ' + earlier.version, 'keyturn release rollback ' + earlier.version + on]] : []),
     ['Withdraw it for good', 'keyturn release halt --withdraw' + on],
   ]
-  const entry = ([what, line]) => [el('dt', { textContent: what }), el('dd', {}, el('code', { textContent: line }))]
+  const entry = ([what, line]) => [el('dt', { textContent: what }), el('dd', {}, copyable(line))]
   const summary = el('summary', { textContent: 'Commands that need a key' })
   return el('details', {}, summary, el('dl', {}, ...lines.flatMap(entry)))
 }
 
+let hasSigner = false
+
 async function signerHint() {
   const report = await call('GET', '/readyz').catch(() => null)
   const check = report && report.checks.find(({ name }) => name === 'head-signer')
+  hasSigner = Boolean(check) && check.detail === 'connected'
   if (!check) return null
-  const effect = check.detail === 'connected' ? '; changes take effect at once' : ''
+  const effect = hasSigner ? '; changes take effect at once' : ''
   const className = check.status === 'warn' ? 'warn' : 'hint'
   return el('p', { className, textContent: 'Head signer: ' + check.detail + effect })
+}
+
+/** Only where somebody can sign it now; elsewhere the command is below. */
+function renewButton({ channel }, path) {
+  if (!hasSigner || !may('rollout:write')) return null
+  const renew = el('button', { type: 'button', className: 'small', textContent: 'Renew', ariaLabel: 'Renew the head of ' + channel })
+  renew.addEventListener('click', () => act('Renew the head of ' + channel, () => call('POST', path + ':renew')))
+  return renew
 }
 
 function scheduled({ version, at }) {
@@ -83,7 +98,7 @@ function channelCard(view) {
     el('h3', {}, view.channel, ' ', state),
     view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong', { textContent: 'Release ' + view.manifest.version }),
       el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head ' + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
-    view.head ? el('p', {}, 'Head ends ', due(view.head.expires_at, [3, 1])) : null,
+    view.head ? el('p', { className: 'controls' }, el('span', {}, 'Head ends ', due(view.head.expires_at, [3, 1])), renewButton(view, path)) : null,
     view.preload ? scheduled(view.preload) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
     view.wanted ? wish(view.wanted) : null,
@@ -103,33 +118,16 @@ async function channels() {
   if (focused && focused.startsWith('rollout-') && $(focused)) $(focused).focus()
 }
 
-async function releases() {
-  const { items } = await call('GET', '/v1/products/' + product.slug + '/releases?limit=50')
-  table($('releases'), 'Releases, newest first', ['Version', 'Channel', 'State', 'Files', 'Size', 'Published', 'Download from the previous release'], items.map((release, at) => {
-    const older = items.slice(at + 1).find((other) => other.channel === release.channel)
-    const compare = el('button', { type: 'button', className: 'small', textContent: 'Compare', ariaLabel: 'Compare ' + release.version + ' with the previous release' })
-    compare.addEventListener('click', async () => {
-      try {
-        const diff = await call('GET', '/v1/products/' + product.slug + '/channels/' + release.channel + '/releases/' + release.version + '/diff/' + older.version)
-        const text = el('span', { tabIndex: -1, textContent: bytes(diff.bytes) + ' from ' + older.version + ': ' + number(diff.added) + ' added, ' + number(diff.changed) + ' changed, ' + number(diff.removed) + ' removed' })
-        compare.replaceWith(text)
-        text.focus()
-      } catch (error) { say('Compare failed: ' + error.message) }
-    })
-    const state = badge(release.state + (release.pinned ? ', pinned' : ''), release.state === 'published' ? 'ok' : '')
-    return [release.version, release.channel, state, number(release.files), bytes(release.bytes), release.published_at === null ? '–' : release.published_at.slice(0, 10), older === undefined ? '–' : compare]
-  }), 'No release yet')
-}
-
 /** Each part is shown to callers who may see it; if one fails, the others still work. */
 const parts = [
   ['channels', 'releases:read', channels],
-  ['releases', 'releases:read', releases],
+  ['health', 'stats:read', () => health(product, may('rollout:write'))],
+  ['releases', 'releases:read', () => releases(product, may('rollout:write'))],
   ['keys', 'releases:read', () => panels.keys(product)],
   ['trust', 'releases:read', async () => { product = await call('GET', '/v1/products/' + product.slug); panels.trust(product) }],
   ['adoption', 'stats:read', () => panels.adoption(product)],
   ['storage', 'stats:read', panels.storage],
-  ['audit', 'audit:read', panels.audit],
+  ['audit', 'audit:read', audit],
   ['tokens', 'admin', access.tokens],
   ['sessions', 'admin', access.sessions],
   ['webhooks', 'admin', access.webhooks],
@@ -141,8 +139,18 @@ async function refresh(names) {
     const section = $(name).closest('section')
     section.hidden = !may(scope)
     if (section.hidden) return
-    try { await draw() } catch (error) { say('Cannot show ' + name + ': ' + error.message) }
+    const failure = section.querySelector('.failure')
+    try {
+      await draw()
+      if (failure) failure.remove()
+    } catch (error) {
+      const text = 'Cannot show this part: ' + error.message
+      if (failure) failure.textContent = text
+      else section.querySelector('h2').after(el('p', { className: 'bad failure', role: 'alert', textContent: text }))
+    }
   }))
+  const shown = [...document.querySelectorAll('#board section:not([hidden])')]
+  $('places').replaceChildren(...shown.map((one) => el('a', { href: '#s-' + one.dataset.place, textContent: one.dataset.title })))
 }
 
 function listen() {
@@ -152,11 +160,12 @@ function listen() {
   events.addEventListener('error', () => { $('state').textContent = 'reconnecting …' })
   const touches = { 'release.verify': ['audit', 'storage'], 'token.create': ['audit', 'tokens'], 'token.revoke': ['audit', 'tokens', 'sessions'],
     'session.end': ['audit', 'sessions'], 'webhook.create': ['audit', 'webhooks'], 'webhook.delete': ['audit', 'webhooks'],
-    'webhook.pause': ['audit', 'webhooks'], 'webhook.resume': ['audit', 'webhooks'], 'noise.publish': ['audit', 'keys'], 'gc.run': ['audit', 'releases', 'storage'] }
-  const kinds = [...Object.keys(touches), 'channel.publish', 'channel.halt', 'channel.resume', 'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage']
+    'webhook.pause': ['audit', 'webhooks'], 'webhook.resume': ['audit', 'webhooks'], 'noise.publish': ['audit', 'keys'], 'gc.run': ['audit', 'releases', 'storage'], 'release.note': ['audit'],
+    'channel.auto-halt': ['audit', 'health'] }
+  const kinds = [...Object.keys(touches), 'channel.auto-halt', 'channel.publish', 'channel.halt', 'channel.resume', 'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage']
   for (const kind of kinds) events.addEventListener(kind, async (message) => {
     const event = JSON.parse(message.data)
-    await refresh(touches[kind] || ['channels', 'releases', 'keys', 'trust', 'audit'])
+    await refresh(touches[kind] || ['channels', 'health', 'releases', 'keys', 'trust', 'audit'])
     const target = event.type.startsWith('token.') ? who('token:' + event.target).textContent : event.target
     say(event.type + ' on ' + target.replace('token:', '') + ' by ' + who(event.actor).textContent)
   })
@@ -171,7 +180,8 @@ async function show() {
   $('login').hidden = true
   $('board').hidden = product === null
   $('logout').hidden = false
-  if (product === null) return say('There is no product yet: create one with keyturn init')
+  $('nothing').hidden = product !== null
+  if (product === null) return
   select.value = product.slug
   select.onchange = () => { product = items.find(({ slug }) => slug === select.value); refresh() }
   await refresh()
@@ -186,6 +196,7 @@ async function start() {
     nameActors({ [session.name]: session.title })
     access.tokenForm(session)
     access.webhookForm()
+    auditForm()
     $('who').replaceChildren(who(session.name))
     await show()
   } catch (error) {

@@ -9,6 +9,7 @@ header { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem; align-items: center;
 h1 { font-size: 1.15rem; margin: 0; } h2 { font-size: 1rem; margin: 0 0 .6rem; } h3 { font-size: 1rem; margin: 0; }
 p { margin: 0; }
 #who { margin-left: auto; font-family: ui-monospace, monospace; font-size: .85rem; }
+nav { flex-basis: 100%; display: flex; gap: .2rem 1.1rem; flex-wrap: wrap; font-size: .9rem; } nav:empty { display: none; } nav a { color: var(--soft); text-decoration: none; } nav a:hover, nav a:focus-visible { color: var(--accent); text-decoration: underline; }
 main { padding: 1.2rem 1.2rem 2rem; min-height: 80vh; max-width: 80rem; margin: auto; }
 main:focus { outline: none; }
 #board { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.2rem; align-items: start; }
@@ -16,6 +17,7 @@ section, .card { background: var(--card); border: 1px solid var(--line); border-
 .wide { grid-column: 1 / -1; }
 section .card { background: none; border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: .9rem 0; display: grid; gap: .45rem; }
 section .card:first-child { border-top: 0; padding-top: 0; } section .card:last-child { padding-bottom: 0; }
+#nothing { max-width: 34rem; margin: 6vh auto 0; display: grid; gap: .6rem; }
 form.card { max-width: 26rem; margin: 12vh auto 0; display: grid; gap: .6rem; }
 input, select, button { font: inherit; color: inherit; }
 input:not([type=range]), select { padding: .4rem .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--page); }
@@ -31,7 +33,7 @@ th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-top: 1px solid
 th[scope=row], time, .badge { white-space: nowrap; } td { overflow-wrap: break-word; }
 thead th { border-top: 0; color: var(--soft); font-size: .82rem; white-space: nowrap; } .scroll thead th { position: sticky; top: 0; background: var(--card); }
 .scroll { max-height: 24rem; overflow: auto; }
-#releases, #keys, #webhooks { min-width: 46rem; } #audit, #tokens { min-width: 56rem; } #trust, #sessions { min-width: 24rem; }
+#keys, #webhooks { min-width: 46rem; } #releases, #audit, #tokens { min-width: 56rem; } #trust, #sessions { min-width: 24rem; } #downloads { min-width: 40rem; }
 @media (max-width: 40rem) { #board table { min-width: 0; } #board thead { display: none; }
   #board table, #board tbody, #board tr { display: block; }
   #board tr { padding: .4rem 0; border-top: 1px solid var(--line); } #board tr:first-child { border-top: 0; }
@@ -39,6 +41,8 @@ thead th { border-top: 0; color: var(--soft); font-size: .82rem; white-space: no
     border: 0; white-space: normal; overflow-wrap: anywhere; justify-items: start; }
   #board th[scope=row]::before, #board td[data-name]::before { content: attr(data-name); color: var(--soft);
     font-weight: 400; }
+  #board td[data-name=More] { display: block; } #board td[data-name=More]::before { content: none; } .notes { min-width: 0; }
+  .graph text { font-size: 22px; } #audit-form label, #audit-form input { width: 100%; max-width: none; } .scroll { max-height: 36rem; }
   #board th[scope=row] { font-weight: 600; } #board td:not([data-name]) { display: block; } }
 form.fields { display: grid; gap: .5rem; max-width: 34rem; margin: .8rem 0 1.2rem; } .fields label { display: grid; gap: .2rem; }
 .fields input:not([type=checkbox]) { width: 100%; } .fields fieldset { border: 1px solid var(--line); border-radius: .4rem; padding: .4rem .7rem .6rem; min-width: 0; }
@@ -55,7 +59,15 @@ details dl { margin-top: .5rem; } summary { cursor: pointer; color: var(--soft);
 .warn { color: var(--warn); } .bad { color: var(--bad); } .hint { color: var(--soft); }
 #login-error:empty { display: none; }
 #live { position: sticky; bottom: 0; padding: .35rem 1.2rem; background: var(--card); border-top: 1px solid var(--line); color: var(--soft); font-size: .9rem; } #live:empty { border: 0; padding: 0; }
-#adoption-chart:not(:empty) { margin: .8rem 0 .6rem; }
+article > .hint, article > div { margin-top: .2rem; } #health article > div { display: grid; gap: .5rem; } #s-health > .hint, #s-adoption > .hint { margin-bottom: .8rem; } #audit td[data-name=On], #audit td[data-name=Details] { overflow-wrap: anywhere; } .nowrap { white-space: nowrap; }
+#graphs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: .6rem 1.6rem; } #graphs:not(:empty) { margin: .8rem 0; }
+figure { margin: 0; } .graph { width: 100%; } .axis { stroke: var(--line); } .faint { stroke-dasharray: 3 4; } #reported { margin-top: 1rem; }
+.figure { display: grid; grid-template-columns: minmax(6.5rem, max-content) minmax(3rem, 1fr); gap: .8rem; align-items: center; width: 100%; max-width: 26rem; }
+.bar { width: 100%; height: .5rem; } .bar-back { fill: var(--plain-back); } .bar-ok { fill: var(--ok); } .bar-bad { fill: var(--bad); }
+article table { table-layout: fixed; } .card .controls input { width: 6rem; }
+.search { display: flex; flex-wrap: wrap; gap: .5rem .8rem; align-items: end; margin-bottom: .8rem; } .search label { display: grid; gap: .1rem; font-size: .85rem; color: var(--soft); } .search input { color: var(--text); max-width: 11rem; }
+.copyable { display: flex; flex-wrap: wrap; gap: .3rem .6rem; align-items: center; } .notes { display: grid; gap: .5rem; margin-top: .4rem; min-width: min(20rem, 60vw); } .written { display: block; white-space: pre-wrap; overflow-wrap: anywhere; }
+.note-form { display: grid; gap: .4rem; justify-items: start; } textarea { font: inherit; color: inherit; width: 100%; padding: .4rem .6rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--page); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .skip { position: absolute; left: -99rem; } .skip:focus { left: .5rem; top: .5rem; background: var(--card); padding: .3rem .6rem; }
 .key { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border-radius: .15em; }

@@ -53,6 +53,17 @@ export function table(node, caption, names, rows, nothing = 'Nothing yet') {
   node.replaceChildren(el('caption', { className: 'unseen', textContent: caption }), head, body)
 }
 
+/** A line for the shell, and a button that copies it. */
+export function copyable(line) {
+  const code = el('code', { textContent: line })
+  const copy = el('button', { type: 'button', className: 'small', textContent: 'Copy', ariaLabel: 'Copy ' + line })
+  copy.addEventListener('click', async () => {
+    // Without HTTPS a page may not write to the clipboard: the line is selected instead.
+    try { await navigator.clipboard.writeText(line); say('Copied') } catch { getSelection().selectAllChildren(code); say('Selected: copy it') }
+  })
+  return el('span', { className: 'copyable' }, code, copy)
+}
+
 /** A button with one question after it: a phone in the dark presses the wrong button easily. */
 export function ask({ label, name, question, work, className = 'small danger', disabled = false }) {
   const button = el('button', { type: 'button', className, textContent: label, ariaLabel: name, disabled })

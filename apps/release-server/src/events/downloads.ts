@@ -51,7 +51,7 @@ function dayOf(ms: number): string {
 
 /**
  * Counts what is read of each version, by day: adoption without any report, address or id. Only what exists is
- * are counted, so there are no more lines than versions and days.
+ * counted, so there are no more lines than versions and days.
  */
 export class Downloads {
   readonly #cells = new Map<string, Cell>()

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { HealthView } from '@keyturn/release-client'
+import { namesOf } from '../access/tokens.ts'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import type { Funnel } from '../events/funnel.ts'
@@ -36,7 +37,8 @@ export function healthViewRoutes(app: FastifyInstance, context: ServerContext, f
         before: before === null ? null : await funnel.view(product, channel, before.version),
         auto_halt: await readAutoHalt(context.metadata, { product, channel }),
       }
-      return sendJson(reply, 200, health)
+      const setBy = health.auto_halt === null ? [] : [health.auto_halt.set_by]
+      return sendJson(reply, 200, { ...health, names: await namesOf(context.metadata, setBy) })
     },
   )
 

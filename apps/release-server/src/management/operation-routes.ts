@@ -16,7 +16,7 @@ import type { ReleaseChecks } from '../releases/release-check.ts'
 import type { Downloads } from '../events/downloads.ts'
 import type { Funnel } from '../events/funnel.ts'
 import type { Reports } from '../events/reports.ts'
-import { requestHead } from '../releases/rollout.ts'
+import { renewHead, requestHead } from '../releases/rollout.ts'
 import type { HeadSigner } from '../releases/rollout.ts'
 import type { EventStreams } from '../events/event-streams.ts'
 import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
@@ -46,6 +46,7 @@ const reason = { type: 'string', maxLength: 500 }
 /** Routes of rollout, garbage collection, events, reports, statistics, health and metrics. */
 export function operationRoutes(app: FastifyInstance, context: ServerContext, parts: OperationParts): void {
   rolloutRoutes(app, context, parts)
+  renewRoute(app, context, parts)
   healthRoutes(app, context, parts)
 
   app.post<{ Body: { dry_run: boolean } }>(
@@ -166,6 +167,28 @@ function rolloutRoutes(app: FastifyInstance, context: ServerContext, parts: Oper
         callerOf(request),
       )
       return sendJson(reply, view.wanted === null ? 200 : 202, view)
+    },
+  )
+}
+
+function renewRoute(app: FastifyInstance, context: ServerContext, { headSigner }: OperationParts): void {
+  app.post<{ Params: { p: string; c: string } }>(
+    '/v1/products/:p/channels/:c(^[a-z0-9-]+)::renew',
+    {
+      config: {
+        scope: 'rollout:write',
+        summary: 'Repeat what a channel offers with a new date; needs a head signer',
+        answers: { 202: 'Somebody at the head signer has to confirm it' },
+      },
+      schema: { params: channelParams },
+    },
+    async (request, reply) => {
+      if (headSigner === undefined || (await headSigner.connected?.()) === false)
+        throw new ServerError('SRV_HEAD_NEEDED', 'Cannot renew the head: no head signer is connected', {
+          hint: `Run "keyturn release renew --channel ${request.params.c}" where the head key is`,
+        })
+      const view = await renewHead(context, headSigner, placeOf(request), callerOf(request))
+      return sendJson(reply, view === undefined ? 202 : 200, view ?? {})
     },
   )
 }

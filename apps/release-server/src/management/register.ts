@@ -8,6 +8,7 @@ import type { WebhookSecrets } from '../events/webhook-secrets.ts'
 import { witnessRoutes } from '../keys/witness-routes.ts'
 import { Witness } from '../keys/witness.ts'
 import type { Authenticator } from '../access/sessions.ts'
+import { auditRoutes } from './audit-routes.ts'
 import { blobRoutes } from './blob-routes.ts'
 import { channelRoutes } from './channel-routes.ts'
 import { healthViewRoutes } from './health-routes.ts'
@@ -51,6 +52,7 @@ export function registerRoutes(
   releaseCheckRoutes(app, operation.checks)
   channelRoutes(app, context)
   tokenRoutes(app, context)
+  auditRoutes(app, context)
   operationRoutes(app, context, operation)
   healthViewRoutes(app, context, operation.funnel)
   overviewRoutes(app, context)

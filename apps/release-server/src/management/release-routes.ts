@@ -17,6 +17,8 @@ import {
 } from '../releases/releases.ts'
 import { renewSignatures } from '../releases/renew-signatures.ts'
 import { maySee } from '../access/actor.ts'
+import { namesOf } from '../access/tokens.ts'
+import { addReleaseNote, MAX_NOTE_LENGTH, readReleaseNotes } from '../releases/release-notes.ts'
 import { actorOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
 interface ReleaseBody {
@@ -86,6 +88,7 @@ export function releaseRoutes(app: FastifyInstance, context: ServerContext): voi
   lookUpRoutes(app, context)
   changeRoutes(app, context)
   discardRoute(app, context)
+  noteRoutes(app, context)
 }
 
 function draftRoute(app: FastifyInstance, context: ServerContext): void {
@@ -255,5 +258,49 @@ function discardRoute(app: FastifyInstance, context: ServerContext): void {
       await discardDraft(context, { product, channel, version }, callerOf(request))
       return reply.code(204).send()
     },
+  )
+}
+
+function noteRoutes(app: FastifyInstance, context: ServerContext): void {
+  const url = '/v1/products/:p/channels/:c/releases/:v/notes'
+  const placeOf = ({ p: product, c: channel, v: version }: ReleaseParams) => ({ product, channel, version })
+  app.get<{ Params: ReleaseParams }>(
+    url,
+    {
+      config: { scope: 'releases:read', summary: 'What people wrote about a release' },
+      schema: { params: objectSchema(releaseParams) },
+    },
+    async (request, reply) => {
+      const items = await readReleaseNotes(context.metadata, placeOf(request.params))
+      const names = await namesOf(
+        context.metadata,
+        items.map(({ by }) => by),
+      )
+      return sendJson(reply, 200, { items, names, cursor: null })
+    },
+  )
+
+  app.post<{ Params: ReleaseParams; Body: { text: string } }>(
+    url,
+    {
+      config: { scope: 'rollout:write', summary: 'Write a note about a release; it stays' },
+      schema: {
+        params: objectSchema(releaseParams),
+        body: objectSchema({
+          // No control characters but the end of a line.
+          text: {
+            type: 'string',
+            maxLength: MAX_NOTE_LENGTH,
+            pattern: '^(?=[^]*\\S)[^\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f]+$',
+          },
+        }),
+      },
+    },
+    async (request, reply) =>
+      sendJson(
+        reply,
+        201,
+        await addReleaseNote(context, placeOf(request.params), request.body.text, callerOf(request)),
+      ),
   )
 }

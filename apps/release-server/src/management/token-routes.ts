@@ -1,13 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { scopes } from '@keyturn/release-client'
-import type { AuditEntry, NewToken } from '@keyturn/release-client'
-import { auditEntries, auditKey } from '../audit/audit.ts'
+import type { NewToken } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { endSession, listSessions } from '../access/sessions.ts'
 import { checkGiven, createToken, listTokens, MAX_TOKEN_DAYS, namesOf, revokeToken } from '../access/tokens.ts'
-import { actorOf, callerOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson } from '../http/route.ts'
+import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
 
-/** Routes of tokens, sessions and the audit log. */
+/** Routes of tokens and sessions. */
 export function tokenRoutes(app: FastifyInstance, context: ServerContext): void {
   app.get(
     '/v1/tokens',
@@ -57,7 +56,6 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
   )
 
   sessionRoutes(app, context)
-  auditRoutes(app, context)
 }
 
 function sessionRoutes(app: FastifyInstance, context: ServerContext): void {
@@ -85,76 +83,4 @@ function sessionRoutes(app: FastifyInstance, context: ServerContext): void {
       return reply.code(204).send()
     },
   )
-}
-
-function auditRoutes(app: FastifyInstance, context: ServerContext): void {
-  app.get<{ Querystring: { after?: string; limit?: string; actor?: string; action?: string; newest?: string } }>(
-    '/v1/audit',
-    {
-      config: {
-        scope: 'audit:read',
-        summary: 'The audit log, oldest first (or only its newest entries); as NDJSON when asked for by Accept',
-      },
-      schema: {
-        querystring: objectSchema(
-          {
-            after: QUERY_NUMBER,
-            limit: QUERY_NUMBER,
-            actor: SCHEMAS.text,
-            action: SCHEMAS.text,
-            newest: { type: 'string', enum: ['true'] },
-          },
-          ['after', 'limit', 'actor', 'action', 'newest'],
-        ),
-      },
-    },
-    async (request, reply) => {
-      const { actor, action } = request.query
-      const after = Number(request.query.after ?? 0)
-      const limit = pageLimit(request.query.limit)
-      if (request.query.newest !== undefined) {
-        const newest = await auditEntries.list(context.metadata, { reverse: true, limit })
-        const items = newest.map(({ value }) => value)
-        return sendJson(reply, 200, { items, names: await namesIn(context, items), cursor: null })
-      }
-      const items = await auditPage(
-        context,
-        { after, limit },
-        (entry) => (actor === undefined || entry.actor === actor) && (action === undefined || entry.action === action),
-      )
-      if (request.headers.accept?.includes('application/x-ndjson') === true) {
-        return reply
-          .header('cache-control', 'no-store')
-          .type('application/x-ndjson')
-          .send(items.map((entry) => `${JSON.stringify(entry)}\n`).join(''))
-      }
-      return sendJson(reply, 200, {
-        items,
-        names: await namesIn(context, items),
-        cursor: items.length < limit ? null : String(items.at(-1)?.sequence ?? after),
-      })
-    },
-  )
-}
-
-function namesIn(context: ServerContext, items: readonly AuditEntry[]): Promise<Readonly<Record<string, string>>> {
-  return namesOf(
-    context.metadata,
-    items.map(({ actor }) => actor),
-  )
-}
-
-async function auditPage(
-  context: ServerContext,
-  { after, limit }: { readonly after: number; readonly limit: number },
-  wanted: (entry: AuditEntry) => boolean,
-): Promise<AuditEntry[]> {
-  const found: AuditEntry[] = []
-  for await (const page of auditEntries.pages(context.metadata, { after: auditKey(after), limit: 1000 })) {
-    for (const { value } of page) {
-      if (wanted(value)) found.push(value)
-      if (found.length === limit) return found
-    }
-  }
-  return found
 }
