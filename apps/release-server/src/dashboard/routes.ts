@@ -32,20 +32,22 @@ const HEADERS = {
   'cache-control': 'no-cache',
 }
 
+/** Address, media type and text of each file. */
+const FILES: readonly [string, string, string][] = [
+  ['/dashboard', 'text/html; charset=utf-8', PAGE_HTML],
+  ['/dashboard/script.js', 'text/javascript; charset=utf-8', PAGE_SCRIPT],
+  ['/dashboard/access.js', 'text/javascript; charset=utf-8', ACCESS_SCRIPT],
+  ['/dashboard/audit.js', 'text/javascript; charset=utf-8', AUDIT_SCRIPT],
+  ['/dashboard/health.js', 'text/javascript; charset=utf-8', HEALTH_SCRIPT],
+  ['/dashboard/releases.js', 'text/javascript; charset=utf-8', RELEASES_SCRIPT],
+  ['/dashboard/panels.js', 'text/javascript; charset=utf-8', PANELS_SCRIPT],
+  ['/dashboard/view.js', 'text/javascript; charset=utf-8', VIEW_SCRIPT],
+  ['/dashboard/style.css', 'text/css; charset=utf-8', PAGE_STYLE],
+]
+
 /** The dashboard: static files, and the session that a token starts. */
 export function dashboardRoutes(app: FastifyInstance, authenticator: Authenticator): void {
-  const files: readonly [string, string, string][] = [
-    ['/dashboard', 'text/html; charset=utf-8', PAGE_HTML],
-    ['/dashboard/script.js', 'text/javascript; charset=utf-8', PAGE_SCRIPT],
-    ['/dashboard/access.js', 'text/javascript; charset=utf-8', ACCESS_SCRIPT],
-    ['/dashboard/audit.js', 'text/javascript; charset=utf-8', AUDIT_SCRIPT],
-    ['/dashboard/health.js', 'text/javascript; charset=utf-8', HEALTH_SCRIPT],
-    ['/dashboard/releases.js', 'text/javascript; charset=utf-8', RELEASES_SCRIPT],
-    ['/dashboard/panels.js', 'text/javascript; charset=utf-8', PANELS_SCRIPT],
-    ['/dashboard/view.js', 'text/javascript; charset=utf-8', VIEW_SCRIPT],
-    ['/dashboard/style.css', 'text/css; charset=utf-8', PAGE_STYLE],
-  ]
-  for (const [url, type, text] of files) {
+  for (const [url, type, text] of FILES) {
     const etag = `"${createHash('sha256').update(text).digest('hex').slice(0, 32)}"`
     app.get(url, { config: { rate: 'public' } }, async (request, reply) => {
       reply.headers({ ...HEADERS, etag })

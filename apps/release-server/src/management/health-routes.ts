@@ -42,6 +42,10 @@ export function healthViewRoutes(app: FastifyInstance, context: ServerContext, f
     },
   )
 
+  autoHaltRoutes(app, context, funnel)
+}
+
+function autoHaltRoutes(app: FastifyInstance, context: ServerContext, funnel: Funnel): void {
   app.put<ChannelRequest & { Body: { percent: number; sample?: number } }>(
     '/v1/products/:p/channels/:c/auto-halt',
     {
