@@ -131,7 +131,8 @@ function hookActions(hook) {
     ariaLabel: 'Send a ping to ' + hook.url })
   send.addEventListener('click', () => ping(hook))
   const word = hook.paused ? 'Resume' : 'Pause'
-  const pause = el('button', { type: 'button', className: 'small', textContent: word, ariaLabel: word + ' ' + hook.url })
+  const pause = el('button', { type: 'button', className: 'small', textContent: word, ariaLabel: word + ' '
+    + hook.url })
   pause.addEventListener('click', () => act(word + ' webhook',
     () => call('PATCH', '/v1/webhooks/' + hook.id, { paused: !hook.paused }), webhooks))
   const remove = ask({

@@ -18,13 +18,15 @@ function barCell(view, step) {
   const bar = svg('svg', { viewBox: '0 0 100 6', class: 'bar', 'aria-hidden': 'true', preserveAspectRatio: 'none' },
     svg('rect', { width: 100, height: 6, class: 'bar-back' }),
     svg('rect', { width: 100 * share, height: 6, class: isFailure(step) ? 'bar-bad' : 'bar-ok' }))
-  const text = el('span', {}, number(count) + ' ', el('span', { className: 'hint', textContent: percent(count, view.counts.started) }))
+  const text = el('span', {}, number(count) + ' ', el('span', { className: 'hint', textContent: percent(count,
+    view.counts.started) }))
   return el('span', { className: 'figure' }, text, bar)
 }
 
 function rateCell(view) {
   if (view === null) return '–'
-  return view.confirm_rate === null ? 'nobody yet' : view.confirm_rate + ' % of ' + plural(view.confirm_sample, 'start', 'starts')
+  return view.confirm_rate === null ? 'nobody yet' : view.confirm_rate + ' % of ' + plural(view.confirm_sample,
+    'start', 'starts')
 }
 
 function codes(view) {
@@ -39,9 +41,11 @@ function ruleText(rule) {
   if (rule === null) return el('p', { className: 'hint', textContent: 'It does not halt by itself.' })
   const { halted } = rule
   const limit = 'below ' + rule.percent + ' % after ' + plural(rule.sample, 'start', 'starts')
-  if (halted === null) return el('p', {}, badge('watched', 'ok'), ' Halts by itself ' + limit + ', set by ', who(rule.set_by))
+  if (halted === null) return el('p', {}, badge('watched', 'ok'), ' Halts by itself ' + limit + ', set by ',
+    who(rule.set_by))
   return el('p', {}, badge('halted itself', 'bad'), ' ' + halted.confirm_rate + ' % of '
-    + plural(halted.confirm_sample, 'start', 'starts') + ' lived at ' + halted.at.replace('T', ' ').replace('Z', '') + ' (' + limit + ')')
+    + plural(halted.confirm_sample, 'start', 'starts') + ' lived at ' + halted.at.replace('T', ' ').replace('Z',
+      '') + ' (' + limit + ')')
 }
 
 /** The rule by which the release halts itself: what it is, and a form for those who may change it. */
@@ -81,7 +85,8 @@ function channelHealth(health, mayChange, redraw) {
   const reported = release.counts.started + release.counts.confirmed + release.counts['start-failed'] > 0
   return el('article', { className: 'card', ariaLabel: 'Updates on ' + channel },
     el('h3', { textContent: channel }), node, codes(release),
-    reported ? null : el('p', { className: 'hint', textContent: 'No launcher has reported about this release. Launchers report if they were built with --telemetry.' }),
+    reported ? null : el('p', { className: 'hint',
+      textContent: 'No launcher has reported about this release. Launchers report if they were built with --telemetry.' }),
     rule(health, mayChange, redraw))
 }
 
@@ -117,7 +122,8 @@ function columns(lines, versions, { member, words, shown }) {
     const pieces = versions.map((version, index) => {
       const tall = height * count(day, version) / most
       top -= tall
-      return svg('rect', { x: left + at * step + 3, y: top, width: step - 6, height: tall, class: 'piece-' + (index % COLORS) })
+      return svg('rect', { x: left + at * step + 3, y: top, width: step - 6, height: tall, class: 'piece-'
+        + (index % COLORS) })
     })
     const title = svg('title')
     title.textContent = day + ': ' + shown(sums[at])
@@ -144,17 +150,22 @@ export function downloads(lines) {
   const sums = new Map()
   for (const { version, offers, manifests, blobs, bytes: size } of lines) {
     const sum = sums.get(version) || { offers: 0, manifests: 0, blobs: 0, size: 0 }
-    sums.set(version, { offers: sum.offers + offers, manifests: sum.manifests + manifests, blobs: sum.blobs + blobs, size: sum.size + size })
+    sums.set(version, { offers: sum.offers + offers, manifests: sum.manifests + manifests, blobs: sum.blobs + blobs,
+      size: sum.size + size })
   }
   const newest = new Map()
   for (const { version, day } of lines) if (!(newest.get(version) > day)) newest.set(version, day)
-  const sorted = [...sums].sort((a, b) => newest.get(a[0]) < newest.get(b[0]) ? 1 : newest.get(a[0]) > newest.get(b[0]) ? -1 : b[1].manifests - a[1].manifests)
+  const sorted = [...sums].sort((a, b) => newest.get(a[0]) < newest.get(b[0]) ? 1
+    : newest.get(a[0]) > newest.get(b[0]) ? -1 : b[1].manifests - a[1].manifests)
   const versions = sorted.map(([version]) => version)
   $('graphs').replaceChildren(...(lines.length === 0 ? [] : [
-    graph('Updates begun, by day', columns(lines, versions, { member: 'manifests', words: 'Updates begun', shown: number })),
-    graph('Bytes asked for, by day', columns(lines, versions, { member: 'bytes', words: 'Bytes asked for', shown: bytes })),
+    graph('Updates begun, by day', columns(lines, versions, { member: 'manifests', words: 'Updates begun',
+      shown: number })),
+    graph('Bytes asked for, by day', columns(lines, versions, { member: 'bytes', words: 'Bytes asked for',
+      shown: bytes })),
   ]))
-  table($('downloads'), 'Reads by version', ['Version', 'Asked what is current', 'Updates begun', 'Requests of files', 'Bytes asked for'],
+  table($('downloads'), 'Reads by version', ['Version', 'Asked what is current', 'Updates begun',
+    'Requests of files', 'Bytes asked for'],
     sorted.map(([version, { offers, manifests, blobs, size }], at) => [
       el('span', {}, el('span', { className: 'key piece-' + (at % COLORS), ariaHidden: 'true' }), version),
       number(offers), number(manifests), number(blobs), bytes(size),

@@ -24,8 +24,10 @@ ${field('Events', '<input name="events" placeholder="channel.publish, channel.ha
 const HEALTH_HINT =
   '<p class="hint">Counts of launchers that report, without addresses or ids; each step once for an install.</p>'
 
-const DOWNLOADS = `<p class="hint">Counted by this server in 30 days, without addresses or ids. A CDN in front hides reads.</p>
-<div id="graphs"></div><div class="scroll" tabindex="0" role="region" aria-labelledby="h-adoption"><table id="downloads"></table></div>
+const DOWNLOADS = `<p class="hint">Counted by this server in 30 days, without addresses or ids.
+  A CDN in front hides reads.</p>
+<div id="graphs"></div><div class="scroll" tabindex="0" role="region" aria-labelledby="h-adoption">
+  <table id="downloads"></table></div>
 <div id="reported" hidden><h3>Reports of older launchers</h3><table id="adoption"></table></div>`
 
 const AUDIT_FORM = `<form id="audit-form" class="search" role="search" aria-label="Audit log" autocomplete="off">

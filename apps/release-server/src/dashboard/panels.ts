@@ -3,18 +3,22 @@ export const PANELS_SCRIPT = `
 import { $, badge, bytes, call, due, el, number, plural, short, table } from './view.js'
 import { downloads as drawDownloads } from './health.js'
 
-const kinds = { content: 'Content key', transport: 'Transport key', release: 'Release key', head: 'Head key', identity: 'Release identity' }
+const kinds = { content: 'Content key', transport: 'Transport key', release: 'Release key', head: 'Head key',
+  identity: 'Release identity' }
 const states = { active: 'ok', next: '', retiring: 'warn', retired: '', revoked: 'bad', unusable: 'bad' }
 
 function dueCell({ due: time, due_state: state, until }) {
-  if (time === null) return until === null ? '–' : el('span', {}, 'until ', el('time', { dateTime: until, textContent: until.slice(0, 10) }))
+  if (time === null) return until === null ? '–' : el('span', {}, 'until ', el('time', { dateTime: until,
+    textContent: until.slice(0, 10) }))
   const when = el('time', { dateTime: time, textContent: time.slice(0, 10) })
-  return state === 'ok' ? when : el('span', {}, badge(state === 'due' ? 'rotate it now' : 'due soon', state === 'due' ? 'bad' : 'warn'), ' ', when)
+  return state === 'ok' ? when : el('span', {}, badge(state === 'due' ? 'rotate it now' : 'due soon',
+    state === 'due' ? 'bad' : 'warn'), ' ', when)
 }
 
 export async function keys(product) {
   const { items } = await call('GET', '/v1/products/' + product.slug + '/keys')
-  table($('keys'), 'Keys, their age and when their rotation is due', ['Key', 'Name', 'State', 'Age', 'Rotation due', 'Overlap ends'], items.map((key) => [
+  table($('keys'), 'Keys, their age and when their rotation is due', ['Key', 'Name', 'State', 'Age', 'Rotation due',
+    'Overlap ends'], items.map((key) => [
     kinds[key.kind] || key.kind,
     key.kind === 'content' ? 'key_id ' + key.name : short(key.name),
     badge(key.state, states[key.state] || ''),
@@ -26,8 +30,10 @@ export async function keys(product) {
 
 export function trust(product) {
   const rows = [['Pin', short(product.pin), '–']]
-  if (product.log) rows.push(['Key event log', el('span', {}, 'event ' + product.log.sn + ' ', short(product.log.said)), '–'])
-  if (product.roles) rows.push(['Role document', 'version ' + product.roles.version, due(product.roles.expires_at, [30, 7])])
+  if (product.log) rows.push(['Key event log', el('span', {}, 'event ' + product.log.sn + ' ',
+    short(product.log.said)), '–'])
+  if (product.roles) rows.push(['Role document', 'version ' + product.roles.version, due(product.roles.expires_at,
+    [30, 7])])
   table($('trust'), 'Log and role document', ['What', 'State', 'Expires'], rows)
 }
 
@@ -36,12 +42,16 @@ export async function storage() {
   const facts = [
     ['Blobs', el('span', {}, number(view.blobs) + ' in ' + (view.blob_store === 'folder' ? 'a folder' : 'a bucket'))],
     ['Size', bytes(view.bytes)],
-    ['Marked for deletion', view.marked_blobs === 0 ? 'nothing' : plural(view.marked_blobs, 'blob', 'blobs') + ', ' + bytes(view.marked_bytes)],
-    ['Unfinished uploads', view.open_uploads === 0 ? 'none' : plural(view.open_uploads, 'upload', 'uploads') + ', ' + bytes(view.open_upload_bytes)],
-    ['Free space', view.free_bytes === null ? 'not reported by the bucket' : view.free_bytes < view.bytes / 10 ? badge(bytes(view.free_bytes), 'warn') : bytes(view.free_bytes)],
+    ['Marked for deletion', view.marked_blobs === 0 ? 'nothing' : plural(view.marked_blobs, 'blob', 'blobs') + ', '
+      + bytes(view.marked_bytes)],
+    ['Unfinished uploads', view.open_uploads === 0 ? 'none' : plural(view.open_uploads, 'upload', 'uploads') + ', '
+      + bytes(view.open_upload_bytes)],
+    ['Free space', view.free_bytes === null ? 'not reported by the bucket' : view.free_bytes < view.bytes / 10 ?
+      badge(bytes(view.free_bytes), 'warn') : bytes(view.free_bytes)],
     ['Records', view.metadata_store === 'sqlite' ? 'SQLite' : view.metadata_store],
   ]
-  $('storage').replaceChildren(...facts.flatMap(([name, value]) => [el('dt', { textContent: name }), el('dd', {}, value)]))
+  $('storage').replaceChildren(...facts.flatMap(([name, value]) => [el('dt', { textContent: name }), el('dd', {},
+    value)]))
 }
 
 const dayBefore = (days) => new Date(Date.now() - days * 86400000).toISOString().slice(0, 10)
@@ -58,7 +68,8 @@ export async function adoption(product) {
   const sorted = [...counts].sort((a, b) => b[1].count - a[1].count)
   // Only what launchers of before send; those of now report steps.
   $('reported').hidden = total === 0
-  table($('adoption'), 'Reports by version', ['Version', 'Reports', 'Share', 'Failed'], sorted.map(([version, { count, failed }]) => [
+  table($('adoption'), 'Reports by version', ['Version', 'Reports', 'Share', 'Failed'], sorted.map(([version,
+    { count, failed }]) => [
     version, number(count), Math.round(100 * count / total) + ' %', number(failed),
   ]), 'Nobody has reported yet')
 }

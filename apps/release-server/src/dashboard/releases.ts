@@ -33,7 +33,8 @@ function commands({ version, channel, state }) {
     ? [['Offer it', 'keyturn release offer ' + version + on], ['Discard it', 'keyturn release discard ' + version + on]]
     : [['Promote it', 'keyturn release promote ' + version + on + ' --to ' + to],
       ['Go back to it', 'keyturn release rollback ' + version + on]]
-  return el('dl', {}, ...lines.flatMap(([what, line]) => [el('dt', { textContent: what }), el('dd', {}, copyable(line))]))
+  return el('dl', {}, ...lines.flatMap(([what, line]) => [el('dt', { textContent: what }), el('dd', {},
+    copyable(line))]))
 }
 
 function noteForm(release, draw) {
@@ -41,7 +42,8 @@ function noteForm(release, draw) {
   const text = el('textarea', { maxLength: 1000, rows: 2, required: true, value: drafts.get(key) || '',
     ariaLabel: 'Note on ' + release.version })
   text.addEventListener('input', () => drafts.set(key, text.value))
-  const form = el('form', { className: 'note-form' }, text, el('button', { className: 'small', textContent: 'Add the note' }))
+  const form = el('form', { className: 'note-form' }, text, el('button', { className: 'small',
+    textContent: 'Add the note' }))
   form.addEventListener('submit', async (event) => {
     event.preventDefault()
     try {
@@ -61,7 +63,8 @@ function more(release, mayWrite) {
     const { items, names } = await call('GET', key + '/notes')
     nameActors(names)
     inside.replaceChildren(
-      ...items.map(({ text, by, at }) => el('p', {}, el('span', { className: 'hint' }, who(by), ' ' + at.slice(0, 16).replace('T', ' ')),
+      ...items.map(({ text, by, at }) => el('p', {}, el('span', { className: 'hint' }, who(by), ' ' + at.slice(0,
+        16).replace('T', ' ')),
         el('span', { className: 'written', textContent: text }))),
       ...(items.length === 0 ? [el('p', { className: 'hint', textContent: 'No notes' })] : []),
       ...(mayWrite ? [noteForm(release, draw)] : []), commands(release))
@@ -86,7 +89,8 @@ export async function releases(product, mayWrite) {
     return [
       release.version, release.channel, state, number(release.files),
       el('span', { className: 'nowrap', textContent: bytes(release.bytes) }),
-      release.published_at === null ? '–' : el('time', { dateTime: release.published_at, textContent: release.published_at.slice(0, 10) }), compareButton(release, older),
+      release.published_at === null ? '–' : el('time', { dateTime: release.published_at,
+        textContent: release.published_at.slice(0, 10) }), compareButton(release, older),
       more(release, mayWrite),
     ]
   }), 'No release yet')

@@ -25,20 +25,25 @@ const wishes = { halt: 'a halt', resume: 'to resume', rollout: 'a rollout of ' }
 
 function wish({ action, percent, asked_by: by, asked_at: at }) {
   return el('p', { className: 'note', role: 'note' },
-    el('strong', { textContent: 'Waiting for a head from the publisher: ' + wishes[action] + (percent === null ? '' : percent + ' %') }),
+    el('strong', { textContent: 'Waiting for a head from the publisher: ' + wishes[action] + (percent === null ? ''
+      : percent + ' %') }),
     el('span', {}, 'Requested by ', who(by), ' at ' + at.replace('T', ' ').replace('Z', '') + '. Publish it with '),
-    el('code', { textContent: action === 'halt' ? 'keyturn release halt' : 'keyturn release rollout ' + (action === 'resume' ? '--resume' : '--percent ' + percent) }))
+    el('code', { textContent: action === 'halt' ? 'keyturn release halt' : 'keyturn release rollout '
+      + (action === 'resume' ? '--resume' : '--percent ' + percent) }))
 }
 
 function controls(view, path) {
   const percent = view.rollout ? view.rollout.percent : 100
   const id = 'rollout-' + view.channel
   const output = el('output', { textContent: percent + ' %', htmlFor: id })
-  const slider = el('input', { type: 'range', min: 0, max: 100, step: 1, value: percent, id, disabled: !may('rollout:write') })
+  const slider = el('input', { type: 'range', min: 0, max: 100, step: 1, value: percent, id,
+    disabled: !may('rollout:write') })
   slider.setAttribute('aria-valuetext', percent + ' %')
-  slider.addEventListener('input', () => { output.textContent = slider.value + ' %'; slider.setAttribute('aria-valuetext', slider.value + ' %') })
+  slider.addEventListener('input', () => { output.textContent = slider.value
+    + ' %'; slider.setAttribute('aria-valuetext', slider.value + ' %') })
   const move = el('button', { type: 'button', textContent: 'Move rollout', disabled: slider.disabled })
-  move.addEventListener('click', () => act('Rollout of ' + view.channel + ' to ' + slider.value + ' %', () => call('PATCH', path + '/rollout', { percent: Number(slider.value) })))
+  move.addEventListener('click', () => act('Rollout of ' + view.channel + ' to ' + slider.value + ' %',
+    () => call('PATCH', path + '/rollout', { percent: Number(slider.value) })))
   const paused = view.rollout !== null && view.rollout.paused
   const halting = () => call('POST', path + ':halt', { reason: 'from the dashboard' })
   const halt = paused ? el('button', { type: 'button', textContent: 'Resume', disabled: slider.disabled }) : ask({
@@ -47,7 +52,8 @@ function controls(view, path) {
   })
   const resume = () => act('Resume ' + view.channel, () => call('PATCH', path + '/rollout', { paused: false }))
   if (paused) halt.addEventListener('click', resume)
-  return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output, move, halt)
+  return el('div', { className: 'controls' }, el('label', { htmlFor: id, textContent: 'Rollout' }), slider, output,
+    move, halt)
 }
 
 /** What needs a key is done on the publisher's machine: the exact commands, to be copied. */
@@ -57,7 +63,8 @@ function commands(view) {
   const on = ' --channel ' + channel
   const lines = [
     ['Give it a new date', 'keyturn release renew' + on],
-    ['Promote it', 'keyturn release promote ' + view.manifest.version + on + ' --to ' + (channel === 'stable' ? 'CHANNEL' : 'stable')],
+    ['Promote it', 'keyturn release promote ' + view.manifest.version + on + ' --to ' + (channel === 'stable' ?
+      'CHANNEL' : 'stable')],
     ...(earlier ? [['Go back to ' + earlier.version, 'keyturn release rollback ' + earlier.version + on]] : []),
     ['Withdraw it for good', 'keyturn release halt --withdraw' + on],
   ]
@@ -81,7 +88,8 @@ async function signerHint() {
 /** Only where somebody can sign it now; elsewhere the command is below. */
 function renewButton({ channel }, path) {
   if (!hasSigner || !may('rollout:write')) return null
-  const renew = el('button', { type: 'button', className: 'small', textContent: 'Renew', ariaLabel: 'Renew the head of ' + channel })
+  const renew = el('button', { type: 'button', className: 'small', textContent: 'Renew',
+    ariaLabel: 'Renew the head of ' + channel })
   renew.addEventListener('click', () => act('Renew the head of ' + channel, () => call('POST', path + ':renew')))
   return renew
 }
@@ -93,16 +101,21 @@ function scheduled({ version, at }) {
 function channelCard(view) {
   const path = '/v1/products/' + product.slug + '/channels/' + view.channel
   const paused = view.rollout !== null && view.rollout.paused
-  const state = view.manifest === null ? badge('empty', '') : paused ? badge('halted', 'bad') : view.rollout !== null && view.rollout.percent < 100 ? badge('rolling out', 'warn') : badge('offered to all', 'ok')
+  const state = view.manifest === null ? badge('empty', '') : paused ? badge('halted',
+    'bad') : view.rollout !== null && view.rollout.percent < 100 ? badge('rolling out', 'warn') : badge('offered to all', 'ok')
   return el('article', { className: 'card', ariaLabel: 'Channel ' + view.channel },
     el('h3', {}, view.channel, ' ', state),
-    view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong', { textContent: 'Release ' + view.manifest.version }),
-      el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head ' + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
-    view.head ? el('p', { className: 'controls' }, el('span', {}, 'Head ends ', due(view.head.expires_at, [3, 1])), renewButton(view, path)) : null,
+    view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong',
+      { textContent: 'Release ' + view.manifest.version }),
+      el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head '
+        + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
+    view.head ? el('p', { className: 'controls' }, el('span', {}, 'Head ends ', due(view.head.expires_at, [3, 1])),
+      renewButton(view, path)) : null,
     view.preload ? scheduled(view.preload) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
     view.wanted ? wish(view.wanted) : null,
-    view.fallback || view.before ? controls(view, path) : view.manifest ? el('p', { className: 'hint', textContent: 'This is the first release that everybody gets: there is none to go back to.' }) : null,
+    view.fallback || view.before ? controls(view, path) : view.manifest ? el('p', { className: 'hint',
+      textContent: 'This is the first release that everybody gets: there is none to go back to.' }) : null,
     view.manifest ? commands(view) : null)
 }
 
@@ -124,7 +137,8 @@ const parts = [
   ['health', 'stats:read', () => health(product, may('rollout:write'))],
   ['releases', 'releases:read', () => releases(product, may('rollout:write'))],
   ['keys', 'releases:read', () => panels.keys(product)],
-  ['trust', 'releases:read', async () => { product = await call('GET', '/v1/products/' + product.slug); panels.trust(product) }],
+  ['trust', 'releases:read', async () => { product = await call('GET', '/v1/products/'
+    + product.slug); panels.trust(product) }],
   ['adoption', 'stats:read', () => panels.adoption(product)],
   ['storage', 'stats:read', panels.storage],
   ['audit', 'audit:read', audit],
@@ -150,7 +164,8 @@ async function refresh(names) {
     }
   }))
   const shown = [...document.querySelectorAll('#board section:not([hidden])')]
-  $('places').replaceChildren(...shown.map((one) => el('a', { href: '#s-' + one.dataset.place, textContent: one.dataset.title })))
+  $('places').replaceChildren(...shown.map((one) => el('a', { href: '#s-' + one.dataset.place,
+    textContent: one.dataset.title })))
 }
 
 function listen() {
@@ -158,11 +173,15 @@ function listen() {
   events = new EventSource('/v1/events')
   events.addEventListener('open', () => { $('state').textContent = 'live' })
   events.addEventListener('error', () => { $('state').textContent = 'reconnecting …' })
-  const touches = { 'release.verify': ['audit', 'storage'], 'token.create': ['audit', 'tokens'], 'token.revoke': ['audit', 'tokens', 'sessions'],
-    'session.end': ['audit', 'sessions'], 'webhook.create': ['audit', 'webhooks'], 'webhook.delete': ['audit', 'webhooks'],
-    'webhook.pause': ['audit', 'webhooks'], 'webhook.resume': ['audit', 'webhooks'], 'noise.publish': ['audit', 'keys'], 'gc.run': ['audit', 'releases', 'storage'], 'release.note': ['audit'],
+  const touches = { 'release.verify': ['audit', 'storage'], 'token.create': ['audit', 'tokens'],
+    'token.revoke': ['audit', 'tokens', 'sessions'],
+    'session.end': ['audit', 'sessions'], 'webhook.create': ['audit', 'webhooks'], 'webhook.delete': ['audit',
+      'webhooks'],
+    'webhook.pause': ['audit', 'webhooks'], 'webhook.resume': ['audit', 'webhooks'], 'noise.publish': ['audit',
+      'keys'], 'gc.run': ['audit', 'releases', 'storage'], 'release.note': ['audit'],
     'channel.auto-halt': ['audit', 'health'] }
-  const kinds = [...Object.keys(touches), 'channel.auto-halt', 'channel.publish', 'channel.halt', 'channel.resume', 'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage']
+  const kinds = [...Object.keys(touches), 'channel.auto-halt', 'channel.publish', 'channel.halt', 'channel.resume',
+    'channel.rollout', 'release.create', 'release.sign', 'release.pin', 'log.replace', 'roles.stage']
   for (const kind of kinds) events.addEventListener(kind, async (message) => {
     const event = JSON.parse(message.data)
     await refresh(touches[kind] || ['channels', 'health', 'releases', 'keys', 'trust', 'audit'])

@@ -34,9 +34,11 @@ export const plural = (count, one, many) => number(count) + ' ' + (count === 1 ?
 const daysUntil = (time) => Math.floor((Date.parse(time) - Date.now()) / 86400000)
 
 export async function call(method, path, body) {
-  const answer = await fetch(path, { method, headers: body === undefined ? {} : { 'content-type': 'application/json' }, body: body === undefined ? undefined : JSON.stringify(body) })
+  const answer = await fetch(path, { method, headers: body === undefined ? {}
+    : { 'content-type': 'application/json' }, body: body === undefined ? undefined : JSON.stringify(body) })
   const data = answer.status === 204 ? null : await answer.json().catch(() => null)
-  if (!answer.ok) throw Object.assign(new Error((data && (data.detail || data.title)) || 'The server answered ' + answer.status), { status: answer.status, code: data && data.code })
+  if (!answer.ok) throw Object.assign(new Error((data && (data.detail || data.title)) || 'The server answered '
+    + answer.status), { status: answer.status, code: data && data.code })
   return data
 }
 
@@ -49,7 +51,8 @@ export function table(node, caption, names, rows, nothing = 'Nothing yet') {
     made.dataset.name = names[at]
     return made
   }))))
-  if (rows.length === 0) body.append(el('tr', {}, el('td', { colSpan: names.length, className: 'hint', textContent: nothing })))
+  if (rows.length === 0) body.append(el('tr', {}, el('td', { colSpan: names.length, className: 'hint',
+    textContent: nothing })))
   node.replaceChildren(el('caption', { className: 'unseen', textContent: caption }), head, body)
 }
 
@@ -59,7 +62,8 @@ export function copyable(line) {
   const copy = el('button', { type: 'button', className: 'small', textContent: 'Copy', ariaLabel: 'Copy ' + line })
   copy.addEventListener('click', async () => {
     // Without HTTPS a page may not write to the clipboard: the line is selected instead.
-    try { await navigator.clipboard.writeText(line); say('Copied') } catch { getSelection().selectAllChildren(code); say('Selected: copy it') }
+    try { await navigator.clipboard.writeText(line); say('Copied') } catch {
+      getSelection().selectAllChildren(code); say('Selected: copy it') }
   })
   return el('span', { className: 'copyable' }, code, copy)
 }
@@ -88,9 +92,11 @@ export function due(time, steps) {
   const when = el('time', { dateTime: time, textContent: time.slice(0, 10) })
   if (left < 0) return el('span', {}, badge('expired', 'bad'), ' ', when)
   const kind = left < steps[1] ? 'bad' : left < steps[0] ? 'warn' : ''
-  return el('span', {}, when, ' ', kind === '' ? el('span', { className: 'hint', textContent: 'in ' + plural(left, 'day', 'days') }) : badge('in ' + plural(left, 'day', 'days'), kind))
+  return el('span', {}, when, ' ', kind === '' ? el('span', { className: 'hint', textContent: 'in ' + plural(left,
+    'day', 'days') }) : badge('in ' + plural(left, 'day', 'days'), kind))
 }
 
 /** Shortens long names; the title has the whole name. */
-export const short = (text) => el('code', { textContent: text.length > 24 ? text.slice(0, 10) + '…' + text.slice(-8) : text, title: text })
+export const short = (text) => el('code', { textContent: text.length > 24 ? text.slice(0, 10) + '…' + text.slice(-8)
+  : text, title: text })
 `
