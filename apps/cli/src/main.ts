@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-import { usePrivateCompileCache } from './compile-cache.ts'
-
-usePrivateCompileCache() // before anything else is loaded
 
 if (process.argv.length === 3 && (process.argv[2] === '--version' || process.argv[2] === '-V')) {
   const { version } = await import('./version.ts')
   process.stdout.write(`${version()}\n`)
 } else {
+  const { usePrivateCompileCache } = await import('./compile-cache.ts')
+  usePrivateCompileCache() // before anything else is loaded
   const [{ runProcess }, { run }] = await Promise.all([import('./process.ts'), import('./program.ts')])
   await runProcess(run)
 }
+
+export {}

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { planDelta } from '@keyturn/manifest/delta'
+import { MIN_INDEXED_BYTES, planDelta } from '@keyturn/manifest/delta'
 import type { ManifestFile } from '@keyturn/manifest'
 import type { ChunkIndex, DeltaPlan } from '@keyturn/manifest/delta'
 import { API_LIMITS } from '@keyturn/release-client'
@@ -11,8 +11,6 @@ import type { StoredRelease } from '../records/store.ts'
 import { uploadBases } from './upload-bases.ts'
 import type { UploadBase } from './upload-bases.ts'
 
-/** Below this size a blob is sent whole: the calls would cost more than they save. */
-const MIN_ASSEMBLED_BYTES = 1024 * 1024
 /** Bytes read at a time to hash what is new. */
 const READ_BYTES = 4 * 1024 * 1024
 /** Pieces are taken as they are; no gap between two of them is sent again to save a request. */
@@ -68,7 +66,7 @@ export async function planUpload(
   const missing = new Set(await client.missingBlobs([...blobs.keys()]))
   const lacking = [...blobs.values()].filter(({ sha256 }) => missing.has(sha256))
   const files = new Map(release.manifest.files.map((file) => [file.sha256, file]))
-  const large = lacking.filter(({ sha256, size }) => size >= MIN_ASSEMBLED_BYTES && files.get(sha256)?.index)
+  const large = lacking.filter(({ sha256, size }) => size >= MIN_INDEXED_BYTES && files.get(sha256)?.index)
   const drafts: Draft[] = []
   const bases = large.length === 0 ? [] : await uploadBases(home, client, release)
   for (const source of large) {
