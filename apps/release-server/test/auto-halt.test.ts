@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { signHead } from '@keyturn/manifest/publish'
 import { utf8Encode } from '@keyturn/primitives'
 import { expect, it } from 'vitest'
 import { Funnel } from '../src/events/funnel.ts'
@@ -139,6 +140,27 @@ it('without a head signer the halt waits for the publisher, once', async () => {
   await look()
   expect((await channel())?.wanted).toMatchObject({ action: 'halt', asked_by: 'auto-halt' })
   expect(await actions()).toEqual(['channel.halt'])
+})
+
+it('a halt that waits is made as soon as a head signer is connected', async () => {
+  const { server, client, publisher, starts, channel } = await rolledOut({ signer: false })
+  const { context } = server
+  await client.setAutoHalt('metin2', 'stable', { percent: 97, sample: 10 })
+  await starts(0, 10)
+  await client.health('metin2', 'stable')
+  let isConnected = false
+  const signing: HeadSigner = {
+    connected: () => Promise.resolve(isConnected),
+    sign: async (payload) => await signHead(payload, [signerOf('head 1')]),
+  }
+  const watcher = new AutoHalt(context, new Funnel(context), signing)
+  await watcher.look()
+  await watcher.look()
+  expect((await channel())?.wanted).toMatchObject({ action: 'halt' })
+  isConnected = true
+  publisher.now += 1000
+  await watcher.look()
+  expect(await channel()).toMatchObject({ wanted: null, rollout: { paused: true } })
 })
 
 it('the rule survives a restart, and several replicas halt once', async () => {

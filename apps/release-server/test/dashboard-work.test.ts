@@ -1,11 +1,12 @@
 import { join } from 'node:path'
-import type { Page } from 'playwright-core'
+import { utf8Encode } from '@keyturn/primitives'
+import type { BrowserContextOptions, Page } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { startHeadSigner } from '../src/head-signer/server.ts'
 import { executablePath, openPage, shot, stage } from './dashboard-stage.ts'
 import type { DashboardStage } from './dashboard-stage.ts'
-import { signerOf } from './publisher.ts'
+import { day, signerOf, TestPublisher } from './publisher.ts'
 import { atEnd, fileUrl, startServer, temporaryFolder } from './support.ts'
 
 const rowOf = (page: Page, table: string, text: string) =>
@@ -37,6 +38,33 @@ async function launchers({ running, first, second }: DashboardStage, count: numb
     else for (const step of ['confirmed', 'played']) await send(version, step, at)
     for (const step of ['started', 'downloaded', 'swapped', 'confirmed']) await send(first.model.version, step, at)
   }
+}
+
+/** One release only: with a head that ran out, and with one that is good. */
+async function lonely(look: BrowserContextOptions, fits: (page: Page, name: string) => Promise<void>): Promise<void> {
+  let now = Date.now() - 10 * day
+  const running = await startServer({ clock: () => now })
+  const publisher = await TestPublisher.create({ now })
+  const early = await running.client(['admin'])
+  await publisher.introduce(early)
+  const only = await publisher.release({ 'a.txt': utf8Encode('a') })
+  await publisher.publish(early, only)
+  now = Date.now()
+  const { page } = await openPage(look)
+  await page.goto(`${running.url}/dashboard`)
+  await page.getByLabel('Token', { exact: true }).fill(await running.token(['admin']))
+  await page.keyboard.press('Enter')
+  const channel = page.getByRole('article', { name: 'Channel stable' })
+  await channel.getByText('expired', { exact: true }).first().waitFor()
+  // The first release has none to go back to, so there is nothing to watch it for.
+  expect(await page.getByRole('button', { name: 'Watch' }).count()).toBe(0)
+  await channel.getByText('This is the first release that everybody gets').waitFor()
+  await fits(page, 'expired-head')
+  publisher.now = Math.floor(now / 1000) * 1000
+  const renewed = await publisher.head(only)
+  await (await running.client(['admin'])).publish('metin2', 'stable', { version: only.model.version, head: renewed })
+  await channel.getByText('in 6 days').waitFor()
+  await fits(page, 'one-release')
 }
 
 const proxied = { rates: { trustProxy: true } }
@@ -215,6 +243,7 @@ describe.skipIf(executablePath === undefined)('work on the dashboard', () => {
       await first.keyboard.press('Enter')
       await first.getByText('There is no product yet').waitFor()
       await fits(first, 'empty')
+      await lonely(look, fits)
       const staged = await stage(proxied, look)
       const { page, running, client, logIn, second } = staged
       for (const file of second.model.files) await (await fetch(fileUrl(running.url, file.sha256))).arrayBuffer()

@@ -82,12 +82,12 @@ function channelHealth(health, mayChange, redraw) {
     ...steps.map(([step, words]) => [words, barCell(release, step), barCell(before, step)]),
     ['Starts that lived', rateCell(release), rateCell(before)],
   ])
-  const reported = release.counts.started + release.counts.confirmed + release.counts['start-failed'] > 0
+  const any = (view) => view !== null && Object.values(view.counts).some((count) => count > 0)
+  const silence = 'No launcher has reported about this release. Launchers report if they were built with --telemetry.'
   return el('article', { className: 'card', ariaLabel: 'Updates on ' + channel },
-    el('h3', { textContent: channel }), node, codes(release),
-    reported ? null : el('p', { className: 'hint',
-      textContent: 'No launcher has reported about this release. Launchers report if they were built with --telemetry.' }),
-    rule(health, mayChange, redraw))
+    el('h3', { textContent: channel }), any(release) || any(before) ? node : null, codes(release),
+    any(release) ? null : el('p', { className: 'hint', textContent: silence }),
+    before === null && health.auto_halt === null ? null : rule(health, mayChange, redraw))
 }
 
 export async function health(product, mayChange) {

@@ -98,11 +98,18 @@ function scheduled({ version, at }) {
   return el('p', { className: 'hint', textContent: 'Release ' + version + ' is downloaded ahead and opens at ' + at })
 }
 
+/** What the channel offers, in one word. */
+function stateOf({ manifest, head, rollout }) {
+  if (manifest === null) return badge('empty', '')
+  if (head !== null && Date.parse(head.expires_at) <= Date.now()) return badge('expired', 'bad')
+  if (rollout !== null && rollout.paused) return badge('halted', 'bad')
+  return rollout !== null && rollout.percent < 100 ? badge('rolling out', 'warn') : badge('offered to all', 'ok')
+}
+
 function channelCard(view) {
   const path = '/v1/products/' + product.slug + '/channels/' + view.channel
   const paused = view.rollout !== null && view.rollout.paused
-  const state = view.manifest === null ? badge('empty', '') : paused ? badge('halted',
-    'bad') : view.rollout !== null && view.rollout.percent < 100 ? badge('rolling out', 'warn') : badge('offered to all', 'ok')
+  const state = stateOf(view)
   return el('article', { className: 'card', ariaLabel: 'Channel ' + view.channel },
     el('h3', {}, view.channel, ' ', state),
     view.manifest === null ? el('p', { textContent: 'Nothing published' }) : el('p', {}, el('strong',

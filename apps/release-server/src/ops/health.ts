@@ -92,7 +92,7 @@ async function headSignerCheck(
       : {
           name,
           status: 'warn',
-          detail: `${ending} heads end in less than 3 days, and no head signer is connected to renew them`,
+          detail: `${ending === 1 ? '1 head ends' : `${ending} heads end`} in less than 3 days, and no head signer is connected`,
         }
   const failed = renewal.failures.size
   return failed === 0
