@@ -81,6 +81,11 @@ export function largeFiles(root: string): void {
   }
 }
 
+/** One file that does not compress. */
+export function oneFileOf8MB(root: string): void {
+  write(root, 'big.bin', noise('one file', 8e6))
+}
+
 /** Makes a corpus unless it is there. */
 export function corpus(root: string, make: (root: string) => void): string {
   if (!existsSync(root)) {

@@ -8,7 +8,7 @@ enableCompileCache(fileURLToPath(new URL('../../../node_modules/.cache/keyturn-b
 const { buildFolder, extractArchive, openArchiveFile, verifyArchiveFile } = await import('@keyturn/m2pack-format/node')
 const { ed25519PublicKey } = await import('@keyturn/primitives')
 
-const [operation = '', from = '', to = '', jobs = '2', level = '3'] = process.argv.slice(2)
+const [operation = '', from = '', to = '', jobs = '2', level = '3', version = '1'] = process.argv.slice(2)
 const signingSeed = new Uint8Array(32).fill(7)
 const contentKey = { keyId: 1, key: new Uint8Array(32).fill(5) }
 const verifiers = new Map([[1, ed25519PublicKey(signingSeed)]])
@@ -16,6 +16,7 @@ const options = { verifiers, contentKey, jobs: Number(jobs) }
 
 if (operation === 'build')
   await buildFolder(from, to, {
+    version: Number(version),
     contentKey,
     signingSeed,
     jobs: Number(jobs),
@@ -26,6 +27,7 @@ else if (operation === 'repack') {
   const [previous = '', next = ''] = to.split(',')
   const { archive, close } = await openArchiveFile(previous, options)
   const { carriedFiles, files } = await buildFolder(from, next, {
+    version: Number(version),
     contentKey,
     signingSeed,
     jobs: Number(jobs),

@@ -1,12 +1,12 @@
 // `pnpm bench`: build, verify and extract against a single-purpose C program in the same run, whole processes, median
 // of KEYTURN_BENCH_RUNS (5) interleaved pairs; then opening a large table, memory, and the portable path.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { ed25519PublicKey } from '@keyturn/primitives'
 import { buildArchive, MemorySink, memorySource, openArchive } from '@keyturn/m2pack-format'
-import { corpus, largeFiles, smallFiles } from './corpus.ts'
+import { corpus, largeFiles, oneFileOf8MB, smallFiles } from './corpus.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const scratch = `${existsSync('/dev/shm') ? '/dev/shm' : tmpdir()}/keyturn-m2p-bench`
@@ -15,6 +15,17 @@ const limitSource =
 const runs = Number(process.env['KEYTURN_BENCH_RUNS'] ?? 5)
 const level = process.env['KEYTURN_BENCH_LEVEL'] ?? '3'
 const jobs = '2'
+
+const HEADER_BYTES = 128
+
+function flipByte(path: string, at: number): void {
+  const descriptor = openSync(path, 'r+')
+  const byte = new Uint8Array(1)
+  readSync(descriptor, byte, 0, 1, at)
+  byte[0] = (byte[0] as number) ^ 1
+  writeSync(descriptor, byte, 0, 1, at)
+  closeSync(descriptor)
+}
 
 function median(values: readonly number[]): number {
   return [...values].sort((left, right) => left - right)[values.length >> 1] as number
@@ -62,27 +73,55 @@ function compare(name: string, folder: string, limit: string): void {
   const [pack, archive] = [`${scratch}/${name}.pack`, `${scratch}/${name}.m2p`]
   const [theirs, ours] = [`${scratch}/out-c`, `${scratch}/out-ts`]
   const operations = [
-    ['build', [folder, pack, jobs, level], [folder, archive, jobs, level]],
-    ['verify', [pack, jobs], [archive, '-', jobs]],
-    ['extract', [pack, theirs, jobs], [archive, ours, jobs]],
+    ['build', [folder, pack, jobs, level], (to: string, version: string) => [folder, to, jobs, level, version]],
+    ['verify', [pack, jobs], (from: string) => [from, '-', jobs]],
+    ['extract', [pack, theirs, jobs], (from: string) => [from, ours, jobs]],
   ] as const
-  for (const [operation, limitArgs, ownArgs] of operations) {
-    const pairs = Array.from({ length: runs }, () => {
-      for (const folderToClear of [theirs, ours]) rmSync(folderToClear, { recursive: true, force: true })
-      return {
-        c: time(limit, [operation, ...limitArgs]),
-        ts: time(process.execPath, [`${here}driver.mjs`, operation, ...ownArgs]),
-      }
-    })
-    const wall = median(pairs.map(({ c, ts }) => ts.wall / c.wall)).toFixed(2)
-    const cpu = median(pairs.map(({ c, ts }) => ts.cpu / c.cpu)).toFixed(2)
-    const shown = `${median(pairs.map(({ ts }) => ts.wall)).toFixed(2)} s, C ${median(pairs.map(({ c }) => c.wall)).toFixed(2)} s`
-    const memory = (median(pairs.map(({ ts }) => ts.rssKib)) / 1024).toFixed(0)
-    console.log(
-      `${name.padEnd(6)} ${operation.padEnd(8)} ratio to C: wall ${wall}, processor ${cpu}; peak ${memory} MiB  (${shown}; level ${level}, ${jobs} threads, median of ${runs})`,
-    )
+  const clear = (): void => {
+    for (const path of [theirs, ours]) rmSync(path, { recursive: true, force: true })
   }
-  for (const folderToClear of [theirs, ours]) rmSync(folderToClear, { recursive: true, force: true })
+  for (const [operation, limitArgs, ownArgs] of operations) {
+    const own = (path: string, version: string): Timing => {
+      clear()
+      return time(process.execPath, [`${here}driver.mjs`, operation, ...ownArgs(path, version)])
+    }
+    const rounds = Array.from({ length: runs }, () => {
+      clear()
+      const c = time(limit, [operation, ...limitArgs])
+      return { c, one: own(archive, '1'), two: own(`${archive}.v2`, '2') }
+    })
+    const ratio = (left: 'one' | 'two', right: 'c' | 'one', of: 'wall' | 'cpu'): string =>
+      median(rounds.map((round) => round[left][of] / round[right][of])).toFixed(2)
+    const seconds = (of: 'c' | 'one' | 'two'): string => median(rounds.map((round) => round[of].wall)).toFixed(2)
+    for (const version of ['one', 'two'] as const) {
+      const memory = (median(rounds.map((round) => round[version].rssKib)) / 1024).toFixed(0)
+      const toFirst =
+        version === 'one' ? '' : `, to version 1: ${ratio('two', 'one', 'wall')}, ${ratio('two', 'one', 'cpu')}`
+      console.log(
+        `${name.padEnd(6)} ${operation.padEnd(8)} version ${version === 'one' ? 1 : 2}, ratio to C: ` +
+          `wall ${ratio(version, 'c', 'wall')}, processor ${ratio(version, 'c', 'cpu')}${toFirst}; peak ${memory} MiB  ` +
+          `(${seconds(version)} s, C ${seconds('c')} s; level ${level}, ${jobs} threads, median of ${runs})`,
+      )
+    }
+  }
+  clear()
+}
+
+/** What one changed byte costs in each version: stored bytes that the archive before does not have. */
+function change(): void {
+  const before = corpus(`${scratch}/change`, oneFileOf8MB)
+  for (const version of ['1', '2']) {
+    const [first, second] = [`${scratch}/change-1.m2p`, `${scratch}/change-2.m2p`]
+    time(process.execPath, [`${here}driver.mjs`, 'build', before, first, jobs, level, version])
+    flipByte(`${before}/big.bin`, 3_000_000)
+    time(process.execPath, [`${here}driver.mjs`, 'build', before, second, jobs, level, version])
+    const [old, now] = [readFileSync(first), readFileSync(second)]
+    let [head, tail] = [HEADER_BYTES, 0]
+    while (head < now.length && old[head] === now[head]) head++
+    const [end, oldEnd] = [now, old].map((bytes) => Number(bytes.readBigUInt64LE(16))) as [number, number]
+    while (end - tail > head && old[oldEnd - 1 - tail] === now[end - 1 - tail]) tail++
+    console.log(`change version ${version}: one byte of 8 MB changes ${end - head - tail} stored bytes`)
+  }
 }
 
 async function openLargeTable(): Promise<void> {
@@ -109,18 +148,18 @@ async function openLargeTable(): Promise<void> {
 }
 
 /** Packing again what has not changed, against hashing the same files with sha256sum on as many cores. */
-function repack(name: string, folder: string): void {
+function repack(name: string, folder: string, version = '1'): void {
   const [previous, next] = [`${scratch}/${name}-previous.m2p`, `${scratch}/${name}-next.m2p`]
-  time(process.execPath, [`${here}driver.mjs`, 'build', folder, previous, jobs, level])
+  time(process.execPath, [`${here}driver.mjs`, 'build', folder, previous, jobs, level, version])
   const pairs = Array.from({ length: runs }, () => ({
     limit: hashAll(folder),
-    own: time(process.execPath, [`${here}driver.mjs`, 'repack', folder, `${previous},${next}`, jobs, level]),
+    own: time(process.execPath, [`${here}driver.mjs`, 'repack', folder, `${previous},${next}`, jobs, level, version]),
   }))
   const wall = median(pairs.map(({ limit, own }) => own.wall / limit.wall)).toFixed(2)
   const cpu = median(pairs.map(({ limit, own }) => own.cpu / limit.cpu)).toFixed(2)
   const shown = `${median(pairs.map(({ own }) => own.wall)).toFixed(2)} s, sha256sum ${median(pairs.map(({ limit }) => limit.wall)).toFixed(2)} s`
   console.log(
-    `${name.padEnd(6)} repack   ratio to sha256sum: wall ${wall}, processor ${cpu}  (${shown}; nothing changed, ${jobs} threads, median of ${runs}, wanted: 1.3)`,
+    `${name.padEnd(6)} repack   version ${version}, ratio to sha256sum: wall ${wall}, processor ${cpu}  (${shown}; nothing changed, ${jobs} threads, median of ${runs}, wanted: 1.3)`,
   )
   for (const archive of [previous, next]) rmSync(archive)
 }
@@ -156,6 +195,9 @@ try {
   const large = corpus(`${scratch}/large`, largeFiles)
   repack('small', small)
   repack('large', large)
+  repack('small', small, '2')
+  repack('large', large, '2')
+  change()
   const tree = process.env['KEYTURN_BENCH_TREE']
   if (tree !== undefined) repack('tree', tree)
   const limit = compileLimit()

@@ -37,8 +37,8 @@ const page = `<!doctype html><meta charset="utf-8"><script type="importmap">${JS
 import { blobSource, buildArchive, MemorySink, memorySource, openArchive } from '/m2pack/index.js'
 import { httpSource } from '/m2pack/web/index.js'
 import { blake2b256, hexDecode, hexEncode, sha256 } from '@keyturn/primitives'
-window.run = async ({ contentKeyHex, publicKeyHex, seedHex, slotHex }) => {
-  const blob = await (await fetch('/archive.m2p')).blob()
+window.run = async ({ contentKeyHex, publicKeyHex, seedHex, slotHex, version }) => {
+  const blob = await (await fetch('/archive-' + version + '.m2p')).blob()
   const contentKey = { keyId: 7, key: hexDecode(contentKeyHex) }
   const verifiers = new Map([[7, hexDecode(publicKeyHex)]])
   const archive = await openArchive(blobSource(blob), { verifiers, contentKey })
@@ -48,16 +48,16 @@ window.run = async ({ contentKeyHex, publicKeyHex, seedHex, slotHex }) => {
   for await (const part of archive.stream('text/large.txt', { start: 65000, end: 70000 })) parts.push(...part)
   const refused = await openArchive(blobSource(blob), { verifiers, contentKey: { keyId: 7, key: new Uint8Array(32).fill(9) } }).catch((error) => error.code)
   const sink = new MemorySink()
-  const options = { contentKey, signingSeed: hexDecode(seedHex), slots: new Map([[1, hexDecode(slotHex)]]), segmentSize: 65536 }
+  const options = { contentKey, signingSeed: hexDecode(seedHex), slots: new Map([[1, hexDecode(slotHex)]]), segmentSize: 65536, version }
   await buildArchive([{ path: 'a.bin', source: memorySource(large) }, { path: 'b', source: memorySource(new Uint8Array(0)) }], sink, options)
   return {
     files: archive.entries.length, ok: report.ok, checked: report.payloadsChecked, large: hexEncode(sha256(large)),
     range: hexEncode(sha256(new Uint8Array(parts))), refused, built: hexEncode(blake2b256(sink.bytes())),
   }
 }
-window.open = async (publicKeyHex) => {
+window.open = async (publicKeyHex, version = 1) => {
   const verifiers = new Map([[7, hexDecode(publicKeyHex)]])
-  const archive = await openArchive(await httpSource('/archive.m2p'), { verifiers })
+  const archive = await openArchive(await httpSource('/archive-' + version + '.m2p'), { verifiers })
   return archive.entries.length
 }
 </script>`
@@ -78,17 +78,20 @@ function resolve(url: string): { path: string; moved: string | undefined } | und
 
 describe.skipIf(browser === undefined)('in a browser', () => {
   let server: Server
-  let archive: Uint8Array
+  const archives = new Map<string, Uint8Array>()
   let hasWasm = true
 
   beforeAll(async () => {
-    const sink = new MemorySink()
     const files = Object.entries(variedFiles()).map(([path, content]) => ({
       path,
       source: memorySource(new Uint8Array(Buffer.from(content))),
     }))
-    await buildArchive(files, sink, { contentKey, signingSeed: seed, slots, segmentSize: 65_536, level: 12 })
-    archive = sink.bytes()
+    for (const version of [1, 2] as const) {
+      const sink = new MemorySink()
+      const keys = { contentKey, signingSeed: seed, slots }
+      await buildArchive(files, sink, { ...keys, version, segmentSize: 65_536, level: 12 })
+      archives.set(`/archive-${version}.m2p`, sink.bytes())
+    }
     server = createServer((request, response) => {
       const url = (request.url ?? '/').split('?')[0] as string
       if (url === '/') return void response.writeHead(200, { 'content-type': 'text/html' }).end(page)
@@ -99,7 +102,8 @@ describe.skipIf(browser === undefined)('in a browser', () => {
             'content-security-policy': "default-src 'self'; script-src 'self' 'unsafe-inline'",
           })
           .end(page)
-      if (url === '/archive.m2p') {
+      const archive = archives.get(url)
+      if (archive !== undefined) {
         const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(String(request.headers.range)) ?? []
         if (from === undefined)
           return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(archive)
@@ -121,40 +125,44 @@ describe.skipIf(browser === undefined)('in a browser', () => {
 
   afterAll(() => void server?.close())
 
-  it('the core opens, lists, verifies and reads an archive from a Blob, and builds the same bytes', async () => {
-    const running = await chromium.launch({
-      executablePath: browser as string,
-      args: ['--no-sandbox', '--disable-gpu'],
-      timeout: 120_000,
-    })
-    try {
-      const tab = await running.newPage()
-      tab.setDefaultTimeout(120_000)
-      const errors: string[] = []
-      tab.on('pageerror', (error) => errors.push(String(error)))
-      tab.on('console', (message) => errors.push(message.text()))
-      tab.on(
-        'response',
-        (response) => void (response.status() < 400 || errors.push(`${response.status()} ${response.url()}`)),
-      )
-      await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-      await tab
-        .waitForFunction('typeof window.run === "function"', undefined, { timeout: 120_000 })
-        .catch((error: unknown) => {
-          throw new Error(`The page did not load: ${errors.join('; ')}`, { cause: error })
-        })
-      const keys = {
-        contentKeyHex: hexEncode(contentKey.key),
-        publicKeyHex: hexEncode(publicKey),
-        seedHex: hexEncode(seed),
-        slotHex: hexEncode(slots.get(1) as Uint8Array),
+  it.each([1, 2] as const)(
+    'the core opens, lists, verifies and reads an archive of version %i from a Blob, and builds the same bytes',
+    async (version) => {
+      const running = await chromium.launch({
+        executablePath: browser as string,
+        args: ['--no-sandbox', '--disable-gpu'],
+        timeout: 120_000,
+      })
+      try {
+        const tab = await running.newPage()
+        tab.setDefaultTimeout(120_000)
+        const errors: string[] = []
+        tab.on('pageerror', (error) => errors.push(String(error)))
+        tab.on('console', (message) => errors.push(message.text()))
+        tab.on(
+          'response',
+          (response) => void (response.status() < 400 || errors.push(`${response.status()} ${response.url()}`)),
+        )
+        await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+        await tab
+          .waitForFunction('typeof window.run === "function"', undefined, { timeout: 120_000 })
+          .catch((error: unknown) => {
+            throw new Error(`The page did not load: ${errors.join('; ')}`, { cause: error })
+          })
+        const keys = {
+          contentKeyHex: hexEncode(contentKey.key),
+          publicKeyHex: hexEncode(publicKey),
+          seedHex: hexEncode(seed),
+          slotHex: hexEncode(slots.get(1) as Uint8Array),
+          version,
+        }
+        const result = await tab.evaluate(`window.run(${JSON.stringify(keys)})`)
+        expect(result).toEqual(await expected(version))
+      } finally {
+        await running.close()
       }
-      const result = await tab.evaluate(`window.run(${JSON.stringify(keys)})`)
-      expect(result).toEqual(await expected())
-    } finally {
-      await running.close()
-    }
-  })
+    },
+  )
 
   // Listing waits for zstd, too: before, these waited forever.
   it.each([
@@ -192,13 +200,16 @@ describe.skipIf(browser === undefined)('in a browser', () => {
       const tab = await running.newPage()
       await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
       await tab.waitForFunction('window.run !== undefined')
-      expect(await tab.evaluate(`window.open('${hexEncode(publicKey)}')`)).toBe(Object.keys(variedFiles()).length)
+      for (const version of [1, 2])
+        expect(await tab.evaluate(`window.open('${hexEncode(publicKey)}', ${version})`)).toBe(
+          Object.keys(variedFiles()).length,
+        )
     } finally {
       await running.close()
     }
   })
 
-  async function expected() {
+  async function expected(version: 1 | 2) {
     const { sha256, blake2b256 } = await import('@keyturn/primitives')
     const files = variedFiles()
     const large = files['media/large.bin'] as Uint8Array
@@ -208,6 +219,7 @@ describe.skipIf(browser === undefined)('in a browser', () => {
       signingSeed: seed,
       slots: new Map([[1, slots.get(1) as Uint8Array]]),
       segmentSize: 65_536,
+      version,
     }
     await buildArchive(
       [

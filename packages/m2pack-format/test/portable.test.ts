@@ -14,33 +14,36 @@ const dist = fileURLToPath(new URL('../dist/node/index.js', import.meta.url))
 const golden = fileURLToPath(new URL('../../../../shared/vectors/zstd/', import.meta.url))
 
 describe('portable and accelerated paths', () => {
-  it('build the same bytes: pure JavaScript cryptography against the accelerated one', () => {
-    const root = temporaryFolder()
-    writeTree(join(root, 'tree'), variedFiles())
-    const script = join(root, 'build.mjs')
-    writeFileSync(
-      script,
-      `
+  it.each([1, 2])(
+    'build the same bytes of version %i: pure JavaScript cryptography against the accelerated one',
+    (version) => {
+      const root = temporaryFolder()
+      writeTree(join(root, 'tree'), variedFiles())
+      const script = join(root, 'build.mjs')
+      writeFileSync(
+        script,
+        `
       import { buildFolder, verifyArchiveFile } from ${JSON.stringify(dist)}
       const contentKey = { keyId: 1, key: new Uint8Array(32).fill(2) }
       const [output, jobs] = process.argv.slice(2)
-      await buildFolder(${JSON.stringify(join(root, 'tree'))}, output, { contentKey, signingSeed: new Uint8Array(32).fill(1), level: 3, segmentSize: 65536, jobs: Number(jobs) })
+      await buildFolder(${JSON.stringify(join(root, 'tree'))}, output, { contentKey, signingSeed: new Uint8Array(32).fill(1), version: ${version}, level: 3, segmentSize: 65536, jobs: Number(jobs) })
     `,
-    )
-    const digests = new Set<string>()
-    for (const [name, backend, jobs] of [
-      ['a', '', '1'],
-      ['b', 'portable', '1'],
-      ['c', 'portable', '2'],
-    ] as const) {
-      const output = join(root, `${name}.m2p`)
-      execFileSync(process.execPath, [script, output, jobs], {
-        env: { ...process.env, ...(backend === '' ? {} : { KEYTURN_BACKEND: backend }) },
-      })
-      digests.add(hexEncode(sha256(readFileSync(output))))
-    }
-    expect(digests.size).toBe(1)
-  })
+      )
+      const digests = new Set<string>()
+      for (const [name, backend, jobs] of [
+        ['a', '', '1'],
+        ['b', 'portable', '1'],
+        ['c', 'portable', '2'],
+      ] as const) {
+        const output = join(root, `${name}.m2p`)
+        execFileSync(process.execPath, [script, output, jobs], {
+          env: { ...process.env, ...(backend === '' ? {} : { KEYTURN_BACKEND: backend }) },
+        })
+        digests.add(hexEncode(sha256(readFileSync(output))))
+      }
+      expect(digests.size).toBe(1)
+    },
+  )
 
   it("decompress each other's frames", async () => {
     await portable.ready()
