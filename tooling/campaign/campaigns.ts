@@ -102,6 +102,14 @@ const targeted: readonly Campaign[] = [
     env: ({ seed, size }) => ({ SEED: String(seed), EXECUTIONS: String(size) }),
   },
   {
+    name: 'transparency logs: damaged notes, proofs, policies, tiles and requests to a witness',
+    folder: 'packages/tlog',
+    unit: 'documents of each kind',
+    firstSize: 2000,
+    command: () => ['node', 'test/campaign/fuzz.ts'],
+    env: ({ seed, size }) => ({ SEED: String(seed), EXECUTIONS: String(size) }),
+  },
+  {
     name: 'vault: interleavings of sweep, writers and promotion',
     folder: 'packages/vault-kdf',
     unit: 'interleavings',
@@ -152,6 +160,12 @@ const targeted: readonly Campaign[] = [
     firstSize: 4,
     command: () => vitest('test/drill/drill.test.ts'),
     env: ({ size }) => ({ KEYTURN_DRILL_LAUNCHERS: String(Math.min(size, 500)) }),
+  },
+  {
+    name: 'log of releases: death at every step of an append, two replicas with kill -9',
+    folder: 'apps/release-server',
+    command: () => vitest('test/release-log-crash.test.ts'),
+    env: () => ({ KEYTURN_LOG_STRIDE: '1' }),
   },
   {
     name: 'server: kill -9 in uploads and publishes',
