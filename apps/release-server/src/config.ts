@@ -27,6 +27,8 @@ export interface ServerConfig {
   /** Name of the witness that this server is for others. */
   readonly witnessName: string | undefined
   readonly witnessLogs: string | undefined
+  readonly monitorPolicy: string | undefined
+  readonly monitorWebhook: string | undefined
   readonly oidcIssuer: string | undefined
   readonly oidcAudience: string | undefined
   readonly oidcRules: string | undefined
@@ -100,6 +102,16 @@ export const settings: readonly {
     name: 'witnessLogs',
     variable: 'KEYTURN_WITNESS_LOGS_FILE',
     meaning: 'Policy file whose log lines name the logs that it signs for',
+  },
+  {
+    name: 'monitorPolicy',
+    variable: 'KEYTURN_MONITOR_POLICY_FILE',
+    meaning: 'Policy file with logs of others that this server watches, each log line with its address, and witnesses',
+  },
+  {
+    name: 'monitorWebhook',
+    variable: 'KEYTURN_MONITOR_WEBHOOK',
+    meaning: 'Where new findings in those logs are sent as JSON',
   },
   { name: 'oidcIssuer', variable: 'KEYTURN_OIDC_ISSUER', meaning: 'Issuer whose tokens are accepted' },
   { name: 'oidcAudience', variable: 'KEYTURN_OIDC_AUDIENCE', meaning: 'Audience those tokens must name' },
@@ -242,6 +254,8 @@ function checked(values: ReadonlyMap<string, string>): ServerConfig {
     logPolicy: values.get('logPolicy'),
     witnessName: values.get('witnessName'),
     witnessLogs: values.get('witnessLogs'),
+    monitorPolicy: values.get('monitorPolicy'),
+    monitorWebhook: address(values, 'monitorWebhook', ['https:', 'http:']),
     oidcIssuer,
     oidcAudience: values.get('oidcAudience'),
     oidcRules: values.get('oidcRules'),

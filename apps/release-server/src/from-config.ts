@@ -11,6 +11,7 @@ import type { OidcRule } from './access/oidc.ts'
 import type { ServerLog } from './context.ts'
 import { jsonLog, silentLog } from './ops/log.ts'
 import type { ReleaseServerOptions } from './server.ts'
+import type { LogMonitorSettings } from './tlog/log-monitor.ts'
 import type { LogWitnessSettings } from './tlog/log-witness.ts'
 import type { ReleaseLogSettings } from './tlog/release-log.ts'
 import { parsePolicy } from '@keyturn/tlog'
@@ -101,6 +102,7 @@ export async function optionsFromConfig(config: ServerConfig): Promise<ReleaseSe
     headSigner: headSigner === undefined ? undefined : unixHeadSigner(headSigner),
     releaseLog: await releaseLogOf(config),
     logWitness: await logWitnessOf(config),
+    logMonitor: await logMonitorOf(config),
     oidc:
       oidcIssuer === undefined
         ? undefined
@@ -129,6 +131,17 @@ async function logWitnessOf({ witnessName, witnessLogs }: ServerConfig): Promise
   if (witnessName === undefined) return undefined
   const { logs } = witnessLogs === undefined ? NOBODY : await policyOf(witnessLogs, 'KEYTURN_WITNESS_LOGS_FILE')
   return { name: witnessName, logs }
+}
+
+async function logMonitorOf({ monitorPolicy, monitorWebhook }: ServerConfig): Promise<LogMonitorSettings | undefined> {
+  if (monitorPolicy === undefined) return undefined
+  const policy = await policyOf(monitorPolicy, 'KEYTURN_MONITOR_POLICY_FILE')
+  if (policy.logs.length === 0 || policy.logs.some(({ url }) => url === undefined))
+    throw new ServerError(
+      'SRV_CONFIG',
+      'Cannot use setting KEYTURN_MONITOR_POLICY_FILE: expected log lines, each with the address of its log',
+    )
+  return { policy, webhook: monitorWebhook }
 }
 
 async function rulesOf(path: string): Promise<readonly OidcRule[]> {

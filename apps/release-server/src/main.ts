@@ -4,6 +4,7 @@ import { Command } from 'commander'
 import { exitCodeOf, runCommand } from './command-line.ts'
 import { addHeadSignerCommand, addHeadSignerKeyCommand } from './commands/head-signer.ts'
 import { addMaintenanceCommands } from './commands/maintenance.ts'
+import { addMonitoredLogsCommand } from './commands/monitored-logs.ts'
 import { addServeCommand } from './commands/serve.ts'
 import { addTokenCommands } from './commands/token.ts'
 
@@ -18,6 +19,7 @@ const program = new Command('keyturn-server')
 addServeCommand(program)
 addTokenCommands(program)
 addMaintenanceCommands(program)
+addMonitoredLogsCommand(program)
 addHeadSignerCommand(program)
 addHeadSignerKeyCommand(program)
 

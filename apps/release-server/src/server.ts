@@ -47,6 +47,8 @@ import { createToken, TokenChecker } from './access/tokens.ts'
 import { LogKeys } from './tlog/log-keys.ts'
 import { openLogWitness } from './tlog/log-witness.ts'
 import type { LogWitnessSettings } from './tlog/log-witness.ts'
+import { LogMonitor } from './tlog/log-monitor.ts'
+import type { LogMonitorSettings } from './tlog/log-monitor.ts'
 import { ReleaseLog } from './tlog/release-log.ts'
 import type { ReleaseLogSettings } from './tlog/release-log.ts'
 import type { LogWitness } from '@keyturn/tlog'
@@ -78,6 +80,8 @@ export interface ReleaseServerOptions {
   readonly releaseLog?: ReleaseLogSettings | undefined
   /** Is a witness for the logs of others; needs the vault. */
   readonly logWitness?: LogWitnessSettings | undefined
+  /** Watches logs of others. */
+  readonly logMonitor?: LogMonitorSettings | undefined
   /** Accepts tokens of an OIDC issuer. */
   readonly oidc?: OidcSettings | undefined
   /** What garbage collection keeps. */
@@ -193,15 +197,18 @@ interface Parts {
   readonly events: EventStreams
   readonly releaseLog: ReleaseLog | undefined
   readonly logWitness: LogWitness | undefined
+  readonly logMonitor: LogMonitor | undefined
 }
 
 /** What has to do with transparency logs. */
 async function openLogs(
   context: ServerContext,
   exchange: ExchangeParts | undefined,
-  { releaseLog, logWitness }: Pick<ReleaseServerOptions, 'releaseLog' | 'logWitness'>,
-): Promise<Pick<Parts, 'releaseLog' | 'logWitness'>> {
-  if (releaseLog === undefined && logWitness === undefined) return { releaseLog: undefined, logWitness: undefined }
+  { releaseLog, logWitness, logMonitor: watched }: ReleaseServerOptions,
+): Promise<Pick<Parts, 'releaseLog' | 'logWitness' | 'logMonitor'>> {
+  const logMonitor = watched && new LogMonitor(context, watched)
+  if (releaseLog === undefined && logWitness === undefined)
+    return { releaseLog: undefined, logWitness: undefined, logMonitor }
   if (exchange === undefined)
     throw new ServerError('SRV_CONFIG', 'Cannot keep or witness a log without a vault: its key is kept there', {
       hint: 'Give the passphrase of the vault: KEYTURN_PASSPHRASE_FILE',
@@ -210,6 +217,7 @@ async function openLogs(
   return {
     releaseLog: releaseLog === undefined ? undefined : new ReleaseLog(context, keys, releaseLog),
     logWitness: logWitness === undefined ? undefined : await openLogWitness(context, keys, logWitness),
+    logMonitor,
   }
 }
 
@@ -336,6 +344,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
       renewal.start()
       parts.autoHalt.start()
       parts.releaseLog?.start()
+      parts.logMonitor?.start()
       const address = app.server.address() as AddressInfo
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`, port: address.port }
     },
@@ -344,8 +353,9 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
 }
 
 async function closeParts(parts: Parts): Promise<void> {
-  const { context, sender, upkeep, renewal, checks, reports, downloads, exchange, releaseLog } = parts
-  await Promise.all([sender.close(), upkeep.close(), renewal.close(), checks.close(), releaseLog?.close()])
+  const { context, sender, upkeep, renewal, checks, reports, downloads, exchange, releaseLog, logMonitor } = parts
+  await Promise.all([sender.close(), upkeep.close(), renewal.close(), checks.close()])
+  await Promise.all([releaseLog?.close(), logMonitor?.close()])
   await parts.autoHalt.close()
   await reports.flush()
   await parts.funnel.flush()

@@ -1,5 +1,6 @@
 export { checkCheckpoint } from './check-checkpoint.ts'
 export { formatCheckpoint, parseCheckpoint, signCheckpoint, verifyCheckpoint } from './checkpoint.ts'
+export { disputingWitnesses } from './disputes.ts'
 export { formatEntries, parseEntries } from './entries.ts'
 export { TlogError, tlogErrors } from './errors.ts'
 export { followLog } from './follow.ts'

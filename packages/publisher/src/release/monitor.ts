@@ -4,14 +4,13 @@ import type { LogEntry } from '@keyturn/manifest'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import {
   checkCheckpoint,
+  disputingWitnesses,
   fetchCheckpoint,
-  fetchWitnessed,
   followLog,
   httpTileSource,
-  isSplitView,
   parsePolicy,
 } from '@keyturn/tlog'
-import type { FrontierState, Policy, PolicyCheckpoint, TlogHttpOptions } from '@keyturn/tlog'
+import type { FrontierState, Policy, TlogHttpOptions } from '@keyturn/tlog'
 import { PublisherError } from '../errors.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readIfThere, readReleases, readRoles, rolesInForce } from '../records/store.ts'
@@ -74,18 +73,6 @@ async function ownHashes({ paths, description }: HomeSession, channels: Iterable
   return own
 }
 
-/** Asks the witnesses what they have seen: a log that hides its newest part here shows it to them. */
-async function disputedBy(shown: PolicyCheckpoint, policy: Policy, http?: TlogHttpOptions): Promise<string[]> {
-  const disputed: string[] = []
-  for (const { name, url } of policy.witnesses) {
-    const bytes = url === undefined ? undefined : await fetchWitnessed(url, shown.origin, http).catch(() => undefined)
-    if (bytes === undefined) continue
-    const seen = checkCheckpoint(bytes, policy)
-    if (seen.size > shown.size || isSplitView({ left: seen, right: shown })) disputed.push(name)
-  }
-  return disputed
-}
-
 /**
  * Reads what is new in the log of releases and compares it with what this home has made.
  *
@@ -103,7 +90,7 @@ export async function monitorLog(home: HomeSession, policy: Policy, options: Mon
     size: shown.size,
     read: entries.length,
     foreign: read.filter(({ sha256 }) => !own.has(sha256)),
-    disputed: await disputedBy(shown, policy, http),
+    disputed: await disputingWitnesses(prefix, shown, policy, http),
     witnesses: shown.witnesses.map(({ name }) => name),
   }
   // What was found is found again until somebody has seen it.
