@@ -93,7 +93,7 @@ describe.skipIf(process.platform === 'win32')('the compile cache of keyturn', ()
   it('keyturn keeps its cache in a folder of the user that is closed to all others', async () => {
     await mkdir(join(folder, 'home'))
     await mkdir(join(folder, 'tmp'))
-    expect(run(MAIN, ['--version'])).toMatch(/^\d+\.\d+\.\d+\n$/)
+    expect(run(MAIN, ['--help'])).toMatch(/^Usage: keyturn/)
     expect(await readdir(join(folder, 'tmp'))).toEqual([])
     const cache = join(folder, 'home', process.platform === 'darwin' ? 'Library/Caches' : '.cache', 'keyturn/compiled')
     expect((await lstat(cache)).mode & 0o777).toBe(0o700)
