@@ -11,7 +11,8 @@ import { TestPublisher } from '../test/publisher.ts'
 import { freePort, until } from '../test/services.ts'
 
 // Requests per second of the public tree beside nginx, which serves the same files from the same folder: the limit that
-// each figure is held against. Needs nginx and wrk (Debian packages); without them it says so and ends.
+// each figure is held against. Needs nginx; without it it says so and ends. Without wrk (Debian packages) a driver on Node
+// sends the requests: slower, so only the figures per CPU-second of the servers say something then.
 
 const run = promisify(execFile)
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 5)
@@ -48,7 +49,53 @@ function cpuOf(pid: number): CpuTime {
   }
 }
 
+const hasWrk = existsSync('/usr/bin/wrk')
+
+/** Keeps connections busy for some seconds, in a process of its own. */
+const DRIVER = `
+  const http = require('node:http')
+  const [url, connections, seconds, ...headers] = process.argv.slice(1)
+  const agent = new http.Agent({ keepAlive: true, maxSockets: Number(connections) })
+  const end = Date.now() + Number(seconds) * 1000
+  let [requests, bytes, errors] = [0, 0, 0]
+  const names = Object.fromEntries(headers.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]))
+  const next = (done) => {
+    if (Date.now() > end) return done()
+    http.get(url, { agent, headers: names }, (answer) => {
+      answer.on('data', (part) => (bytes += part.length)).on('end', () => { requests += 1; next(done) })
+    }).on('error', () => { errors += 1; next(done) })
+  }
+  Promise.all(Array.from({ length: Number(connections) }, () => new Promise(next))).then(() => {
+    agent.destroy()
+    console.log(JSON.stringify({ requests, bytes, errors }))
+  })`
+
+async function drive(url: string, connections: number, headers: readonly string[]): Promise<Result> {
+  const args = ['-e', DRIVER, url, String(connections), String(seconds), ...headers]
+  const { stdout } = await run(process.execPath, args)
+  const { requests, bytes, errors } = JSON.parse(stdout) as { requests: number; bytes: number; errors: number }
+  return { perSecond: requests / seconds, mebibytes: bytes / 1024 / 1024 / seconds, errors }
+}
+
+/** The least that Node can do: a server that pipes one file, in a process of its own. */
+async function startBareNode(file: string): Promise<{ side: Side; stop: () => void }> {
+  const port = await freePort()
+  const script = `
+    const { createServer } = require('node:http')
+    const { createReadStream, statSync } = require('node:fs')
+    const [file, port] = process.argv.slice(1)
+    const length = statSync(file).size
+    createServer((_, response) => {
+      response.writeHead(200, { 'content-length': length })
+      createReadStream(file, { highWaterMark: 262144 }).pipe(response)
+    }).listen(Number(port), '127.0.0.1')`
+  const child = spawn(process.execPath, ['-e', script, file, String(port)], { stdio: 'ignore' })
+  await until(() => fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.arrayBuffer()))
+  return { side: { url: `http://127.0.0.1:${port}/`, cpu: cpuOf(child.pid ?? 0) }, stop: () => child.kill('SIGTERM') }
+}
+
 async function wrk(url: string, connections: number, headers: readonly string[] = []): Promise<Result> {
+  if (!hasWrk) return await drive(url, connections, headers)
   const { stdout } = await run('wrk', [
     '-t1',
     `-c${connections}`,
@@ -151,9 +198,17 @@ async function startNginx(
   return { stop: () => child.kill('SIGTERM'), cpu: cpuOf(child.pid ?? 0) }
 }
 
+async function compareBareNode(file: string, limit: Side): Promise<void> {
+  const bare = await startBareNode(file)
+  try {
+    await compare('bare node:http, 1 MiB', bare.side, limit, 'mebibytes', 50, 0.7)
+  } finally {
+    bare.stop()
+  }
+}
+
 async function main(): Promise<void> {
-  if (!existsSync('/usr/sbin/nginx') || !existsSync('/usr/bin/wrk'))
-    return console.log('nginx or wrk is not installed: nothing is measured')
+  if (!existsSync('/usr/sbin/nginx')) return console.log('nginx is not installed: nothing is measured')
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-bench-'))
   const unlimited = { publicPerMinute: 1e12, managementPerMinute: 1e12 }
   const server = await createReleaseServer({ dataDir: join(folder, 'data'), rates: unlimited })
@@ -215,6 +270,7 @@ async function main(): Promise<void> {
         50,
         0.7,
       )
+    await compareBareNode(join(root, pathOf(blobs[2] as Uint8Array)), limit(pathOf(blobs[2] as Uint8Array)))
     for (const bytes of blobs.slice(2))
       await compare(
         `X-Accel blob of ${bytes.length / 1024} KiB`,
