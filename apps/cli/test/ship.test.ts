@@ -418,7 +418,9 @@ describe('keyturn launcher build', () => {
     expect(refused.error).toMatchObject({ code: 'LB_ICON' })
     expect(refused.error.message).toContain(world.path('game/art/game.ico'))
     expect((await keyturn(...build, '--accent', 'red', '--icon', '/nowhere.ico')).error.code).toBe('LB_ICON')
-    await project({})
+    await project({ launcher: { telemetry: 'yes' } })
+    expect((await keyturn(...build)).error.code).toBe('PRJ_FORMAT')
+    await project({ launcher: { telemetry: true } })
     const open = ['--platform', 'linux-x64', '--server', 'http://updates.example.org']
     expect((await keyturn(...build, ...open)).error.code).toBe('LB_SERVER')
     expect(existsSync(world.path('dist'))).toBe(false)
