@@ -78,6 +78,11 @@ export class Output {
     return this.#options.json
   }
 
+  /** Whether programs read the steps on stderr. */
+  get events(): boolean {
+    return this.#options.events
+  }
+
   /** Wipes a bar that is on the screen, before somebody else writes there. */
   clear(): void {
     this.#bar.clear()

@@ -2,6 +2,8 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { openKeystore } from '@keyturn/keystore/node'
+import { changeKeyFilePassphrase } from '@keyturn/vault-kdf/node'
 import { readReleases } from '@keyturn/publisher/records'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { agentProblem, removeLeftSocket } from '../src/agent/left-behind.ts'
@@ -31,6 +33,18 @@ async function schedule(): Promise<void> {
     expect(await run(...args), args.join(' ')).toMatchObject({ code: 0 })
 }
 
+/** Commands make keys that cost half a second to open; doctor opens them all, two hundred times. */
+async function makeCheap(): Promise<void> {
+  const passphrase = readFileSync(world.path('passphrase'), 'utf8').trim()
+  const keystores = readdirSync(join(home(), 'identities'), { recursive: true, encoding: 'utf8' })
+  for (const name of keystores.filter((path) => path.endsWith('keystore'))) {
+    const store = await openKeystore(join(home(), 'identities', name), passphrase, { scryptLogN: 4 })
+    await store.changePassphrase(passphrase)
+    store.close()
+  }
+  await changeKeyFilePassphrase(join(home(), 'vault/vault.key'), passphrase, passphrase, { scryptLogN: 4 })
+}
+
 beforeAll(async () => {
   world = await World.create()
   tokenBefore = process.env['KEYTURN_TOKEN']
@@ -46,9 +60,10 @@ beforeAll(async () => {
     ['id', 'init', '--alias', 'laptop'],
     ['noise', 'publish'],
     ['noise', 'contacts', '--webhook', 'https://hooks.example.org/keys'],
-    ['backup', '--all', world.path('all.backup')],
   ])
     expect(await run(...args), args.join(' ')).toMatchObject({ code: 0 })
+  await makeCheap()
+  expect(await run('backup', '--all', world.path('all.backup'))).toMatchObject({ code: 0 })
   always = new Set((await complaints()).map(({ text }) => text))
 })
 afterAll(async () => {
@@ -68,6 +83,8 @@ const SPARE = [
   // Written when a release is prepared, read by nothing after that but `release publish`, which says so.
   /\/index\//,
   /^vault\/audit/,
+  // What a source hashed to; what does not read as written is hashed again.
+  /^cache\//,
 ]
 
 /** Damages that leave a state which is as it may be. */

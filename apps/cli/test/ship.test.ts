@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { createEngine } from '@keyturn/install-engine'
 import type { Engine } from '@keyturn/install-engine'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { run } from '../src/program.ts'
 import { command } from './support/command.ts'
 import type { Answer } from './support/command.ts'
 import { World } from './support/world.ts'
@@ -186,6 +187,16 @@ describe('keyturn ship', () => {
     expect(await states()).toEqual({ '1.0.0': 'offered', '1.1.0': 'halted' })
     await ship('--version-name', '1.2.0', '--resume')
     expect(await states()).toMatchObject({ '1.1.0': 'superseded', '1.2.0': 'offered' })
+  })
+
+  it('prints with --yes once what players download, and what was shipped', async () => {
+    let printed = ''
+    const stream = { write: (text: string) => void (printed += text) }
+    const flags = ['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--yes']
+    const environment = { stdout: stream, stderr: stream, env: {}, signal: world.signal }
+    expect(await run([...flags, 'ship', '--project', file(), '--version-name', '1.0.0'], environment)).toBe(0)
+    expect(printed.match(/players download/g)).toHaveLength(1)
+    expect(printed).toContain('Shipped 1.0.0 on stable')
   })
 
   it('takes tables from the server when the tree of the release before is gone; "pack tree" says so (B6)', async () => {

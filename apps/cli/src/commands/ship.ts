@@ -88,7 +88,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     level: wholeNumber(options.level, '--level', 1, 22),
     noCache: !options.cache,
     confirm: async (summary) => {
-      context.onStep('ship-summary', summaryText(summary))
+      if (context.out.events || isSummaryAsked(context)) context.onStep('ship-summary', summaryText(summary))
       const { version, channel, percent, unchanged, previous } = summary
       if (unchanged && context.ask.agreed) return false
       if (unchanged) {
@@ -106,7 +106,7 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     progress: (work) => context.out.progress(work),
   })
   warnOfKey(context, shipped.channel, shipped.report)
-  return { data: shippedData(shipped), text: shippedText(shipped, context.dryRun) }
+  return { data: shippedData(shipped), text: shippedText(shipped, context) }
 }
 
 function shippedData(shipped: Shipped): CommandData {
@@ -130,8 +130,14 @@ function shippedData(shipped: Shipped): CommandData {
   }
 }
 
-function shippedText(shipped: Shipped, dryRun: boolean): string {
+/** Whether a person reads the summary before they answer: then the result does not repeat it. */
+function isSummaryAsked({ ask, quiet }: Context): boolean {
+  return !ask.agreed && !quiet
+}
+
+function shippedText(shipped: Shipped, context: Context): string {
   const { version, channel, report, headSequence, unchanged, previous } = shipped
+  const { dryRun } = context
   const summary = summaryText(shipped)
   if (headSequence === undefined && unchanged) {
     const nothing = `nothing ${dryRun ? 'would be' : 'was'} shipped`
@@ -139,13 +145,14 @@ function shippedText(shipped: Shipped, dryRun: boolean): string {
   }
   if (headSequence === undefined)
     return `Would ${shipped.scheduled === undefined ? 'ship' : 'schedule'} ${version}\n${summary}`
+  const shown = isSummaryAsked(context) ? [] : [summary]
   if (shipped.scheduled !== undefined)
     return [
-      summary,
+      ...shown,
       `${version} is sealed and opens on ${channel} at ${shipped.scheduled.at}`,
       'The first "keyturn release renew" after that time opens it; keep a backup of the home: the key is nowhere else',
     ].join('\n')
-  return `${summary}\nShipped ${version} on ${channel}: ${formatBytes(report?.bytes ?? 0)} uploaded`
+  return [...shown, `Shipped ${version} on ${channel}: ${formatBytes(report?.bytes ?? 0)} uploaded`].join('\n')
 }
 
 /** What changes, and what a player has to download for it. */
