@@ -1,4 +1,4 @@
-import { ed25519PublicKey, hexEncode, sha256 } from '@keyturn/primitives'
+import { ed25519PublicKey, hexDecode, hexEncode, sha256 } from '@keyturn/primitives'
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -21,6 +21,7 @@ import { buildFolder } from '../src/node/index.ts'
 import { contentKey, publicKey, seed, slots } from './support/craft.ts'
 import { goldenAttributes, goldenFiles, goldenKeys } from './support/golden.ts'
 import { temporaryFolder, variedFiles, writeTree } from './support/tree.ts'
+import { loadVectorsV2 } from './support/vectors-v2.ts'
 import { haveVectors, loadVectors, vectorFolder } from './support/vectors.ts'
 
 const native = fileURLToPath(new URL('../native/', import.meta.url))
@@ -99,6 +100,20 @@ describe.skipIf(program === undefined)('the reference reader in C', () => {
       expect(stats.mtimeMs).toBe(mtimeMs)
       expect((stats.mode & 0o100) !== 0).toBe(executable)
     }
+  })
+
+  it.each(['plain', 'sealed', 'segments'] as const)('verifies the archive %s of the vectors of version 2', (name) => {
+    const root = temporaryFolder()
+    const vector = loadVectorsV2()[name]
+    const { pub, secret } = keyFiles(root, hexDecode(vector.public_key), hexDecode(vector.content_key))
+    const archive = join(root, `${name}.m2p`)
+    writeFileSync(archive, hexDecode(vector.archive))
+    const { stdout, stderr } = run('verify', archive, pub, secret, String(vector.key_id))
+    expect(stderr).toBe('')
+    expect(stdout).toBe(`ok ${vector.files.length} files\n`)
+    const [file] = vector.files
+    const printed = spawnSync(program as string, ['cat', archive, pub, secret, file!.path])
+    expect(hexEncode(sha256(printed.stdout))).toBe(file!.sha256)
   })
 
   it.each([

@@ -188,9 +188,28 @@ function frames(): void {
   })
 }
 
+/** What both versions have in common, once more where version 2 reads it. */
+function common(): void {
+  broken('key_id 0', 'M2P_HEADER', { archive: u32(12, 0) })
+  broken('manifest offset in the header', 'M2P_HEADER', { archive: u64(16, 127n) })
+  broken('manifest size over the limit', 'M2P_LIMIT', { archive: u64(24, 2n ** 26n + 1n) })
+  broken('manifest tag', 'M2P_HEADER', { manifest: flip(0) })
+  broken('manifest key_id', 'M2P_HEADER', { manifest: u32(8, 8) })
+  broken('slot count 1025', 'M2P_LIMIT', { manifest: u32(24, 1025) })
+  broken('slot count one too high', 'M2P_TOC', { manifest: u32(24, 3) })
+  broken('slots descending', 'M2P_TOC', { manifest: u32(64, 3) })
+  broken('slot number 0', 'M2P_TOC', { manifest: u32(64, 0) })
+  const sealed = { head: { sealed: true } }
+  broken('sealed table cut', 'M2P_TOC', { ...sealed, manifest: (bytes) => bytes.slice(0, TABLE + 39) })
+  broken('sealed table nonce', 'M2P_DECRYPT', { ...sealed, manifest: flip(TABLE) })
+  broken('sealed table ciphertext', 'M2P_DECRYPT', { ...sealed, manifest: flip(TABLE + 24) })
+  broken('sealed table under another preamble', 'M2P_DECRYPT', { ...sealed, manifest: u32(16, 131_072) })
+  broken('sealed table said to be open', 'M2P_TOC', { ...sealed, manifest: u32(20, 0) })
+}
+
 /** Every broken archive of version 2. */
 export function brokenCases2(): readonly BrokenCase[] {
   if (cases.length > 0) return cases
-  for (const family of [headers, preambles, entries, segments, payloads, frames]) family()
+  for (const family of [headers, preambles, entries, segments, payloads, frames, common]) family()
   return cases
 }
