@@ -158,6 +158,35 @@ describe('the log of releases', () => {
     expect((await client.getReleaseLog('metin2'))!.unproved).toEqual([`stable/${release.model.version}`])
   })
 
+  it('another policy: what is on offer gets the signatures of its witnesses without a new release (row 393)', async () => {
+    const { start, publisher, key, policy, witnesses } = await stage(['one'])
+    const running = await start()
+    const client = await running.client(['admin'])
+    const release = await publisher.release({ 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, release)
+    await until(() => isProved(client))
+    await running.server.close()
+    const logs = policyOf(`log ${key}\nquorum none\n`).logs
+    const second = await startServer({ vault, logWitness: { name: 'two.example/w', logs } })
+    const vkey = (await text(`${second.url}/log-witness`)).trim()
+    const both: Policy = {
+      ...policyOf(`witness two ${vkey} ${second.url}/log-witness\nquorum two\n`),
+      logs,
+    }
+    const next = await startServer({
+      dataDir: running.dataDir,
+      vault,
+      releaseLog: { origin: 'log.example', policy: { ...both, witnesses: [...policy.witnesses, ...both.witnesses] } },
+    })
+    const proofUrl = `${next.url}/manifests/${release.model.version}.tlog-proof`
+    await until(async () => (await text(proofUrl)).includes('two.example/w'))
+    const proof = utf8Encode(await text(proofUrl))
+    expect(verifyProof(proof, leafOf(release), both)).toMatchObject({ quorum: true, witnesses: [{ name: 'two' }] })
+    // Launchers that still have the policy of before accept it as well.
+    expect(verifyProof(proof, leafOf(release), policy)).toMatchObject({ quorum: true, witnesses: [{ name: 'one' }] })
+    expect(witnesses).toHaveLength(1)
+  })
+
   it('a server that stops between publish and log finds what is missing when it starts again', async () => {
     const { dataDir, start, publisher } = await stage([])
     const without = await startServer({ dataDir, vault })

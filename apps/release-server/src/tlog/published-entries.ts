@@ -40,6 +40,21 @@ async function releaseEntries(records: RecordReader, product: string): Promise<P
     }))
 }
 
+/** Releases that the channels offer now, to some or to all. */
+export async function offeredReleases(
+  records: RecordReader,
+  product: string,
+): Promise<{ readonly channel: string; readonly version: string }[]> {
+  const offered: { channel: string; version: string }[] = []
+  for (const { channel } of await channelsOf(records, product)) {
+    const bytes = await documents.body(records, documentKey(product, channel, 'head.json'))
+    if (bytes === undefined) continue
+    const { manifest, fallback } = parseHead(parseHeadEnvelope(bytes).payload)
+    for (const pin of [manifest, fallback]) if (pin !== undefined) offered.push({ channel, version: pin.version })
+  }
+  return offered
+}
+
 /** What the channels offer now. */
 async function offerEntries(records: RecordReader, product: string): Promise<PublishedEntry[]> {
   const entries: PublishedEntry[] = []

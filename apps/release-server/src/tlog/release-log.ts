@@ -6,6 +6,7 @@ import {
   formatProof,
   formatVerifierKey,
   parseNote,
+  parseProof,
   proveInclusion,
   signCheckpoint,
 } from '@keyturn/tlog'
@@ -19,7 +20,7 @@ import type { WitnessAnswers, WitnessedLog } from './ask-witnesses.ts'
 import type { LogKeys } from './log-keys.ts'
 import { logDocument, logLock, logStates, proofDocument, storedTiles, storeGrown, unproved } from './log-store.ts'
 import type { LogState } from './log-store.ts'
-import { missingEntries } from './published-entries.ts'
+import { missingEntries, offeredReleases } from './published-entries.ts'
 
 /** How the server keeps logs of what is published. */
 export interface ReleaseLogSettings {
@@ -46,6 +47,8 @@ export class ReleaseLog {
   readonly #queue = new OneAtATime()
   /** Products whose log was compared with its witnesses since this process started. */
   readonly #compared = new Set<string>()
+  /** Products whose proofs were compared with the policy since this process started. */
+  readonly #renewed = new Set<string>()
   readonly #stopped = new AbortController()
   #timer: NodeJS.Timeout | undefined
   #unsubscribe: (() => void) | undefined
@@ -95,6 +98,7 @@ export class ReleaseLog {
     if ((await products.get(metadata, product)) === undefined) return
     const signer = await this.#signer(product)
     await this.#append(product, signer)
+    await this.#renewProofs(product)
     const state = await logStates.get(metadata, product)
     const waiting = await unproved.list(metadata, { prefix: `${product}/`, limit: 1 })
     if (state === undefined || state.problem !== '' || waiting.length === 0) return
@@ -117,6 +121,24 @@ export class ReleaseLog {
     if (problem === undefined) this.#compared.add(product)
     else this.#context.log.error({ product, problem }, 'the log of releases does not grow')
     return problem ?? ''
+  }
+
+  /**
+   * After another policy came into force: what is on offer was proved by the witnesses of before, and asks those of now.
+   * Looked at once in the life of a process, since a policy comes with one.
+   */
+  async #renewProofs(product: string): Promise<void> {
+    if (this.#renewed.has(product)) return
+    this.#renewed.add(product)
+    const { metadata } = this.#context
+    for (const { channel, version } of await offeredReleases(metadata, product)) {
+      const proof = await documents.body(metadata, proofDocument(product, channel, version))
+      if (proof === undefined) continue
+      const { index, checkpoint } = parseProof(proof)
+      if (reachable(this.#stillToSign(parseNote(checkpoint))).length === 0) continue
+      const key = `${product}/${channel}/${version}`
+      await metadata.transaction([logLock(product)], (records) => unproved.put(records, { key, value: { index } }))
+    }
   }
 
   async #append(product: string, signer: NoteSigner): Promise<void> {
