@@ -168,6 +168,11 @@ const targeted: readonly Campaign[] = [
     env: () => ({ KEYTURN_LOG_STRIDE: '1' }),
   },
   {
+    name: 'runtimes: every package on each runtime of docs/runtimes.md',
+    folder: '.',
+    command: () => ['node', 'tooling/runtimes/run.ts'],
+  },
+  {
     name: 'server: kill -9 in uploads and publishes',
     folder: 'apps/release-server',
     command: () => vitest('test/crash.test.ts'),

@@ -33,6 +33,7 @@ function guideGroups(pages: readonly Page[]): Item[] {
 const REFERENCE = [
   'architecture.md',
   'features.md',
+  'runtimes.md',
   'compare.md',
   'glossary.md',
   'threat-model.md',

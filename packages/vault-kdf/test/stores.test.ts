@@ -1,8 +1,9 @@
+import { existsSync } from 'node:fs'
 import { appendFile, chmod, mkdir, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/testing'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { MemoryStore } from '../src/index.ts'
 import type { VaultStore } from '../src/index.ts'
 import { FolderStore } from '../src/node/index.ts'
@@ -48,6 +49,19 @@ const fence = { name: 'keyring', bytes: new Uint8Array([1]), fence: { epoch: 1, 
 async function names(store: FolderStore): Promise<string[]> {
   return (await store.scan({ limit: 1000 })).map(({ name }) => name)
 }
+
+describe('SqliteStore', () => {
+  it('SqliteStore.open() refuses with a code where the runtime has no node:sqlite, and leaves no file', () => {
+    const path = fresh()
+    const missing = vi.spyOn(process, 'getBuiltinModule').mockReturnValue(undefined as never)
+    try {
+      expect(() => SqliteStore.open(path)).toThrow(expect.objectContaining({ code: 'VK_STORE_IO' }))
+    } finally {
+      missing.mockRestore()
+    }
+    expect(existsSync(path)).toBe(false)
+  })
+})
 
 describe('FolderStore', () => {
   it('FolderStore.open() refuses a second process and takes over from a dead one', async () => {

@@ -1,5 +1,4 @@
 import type { DatabaseSync as Database, SQLInputValue, StatementSync } from 'node:sqlite'
-import { DatabaseSync } from 'node:sqlite'
 import type { RecordId } from '../place.ts'
 import { documentConflict, isStale, meetsExpectation } from '../store.ts'
 import type {
@@ -13,6 +12,7 @@ import type {
   VaultRecord,
   VaultStore,
 } from '../store.ts'
+import { VaultError } from '../errors.ts'
 import { bytesOf, formatOf, layerOf, toRecord } from '../database-row.ts'
 import type { Row } from '../database-row.ts'
 import { onDatabase } from './database-error.ts'
@@ -64,6 +64,16 @@ function prepare(database: Database): Statements {
   }
 }
 
+/** Asked for when it is needed: an import would fail without a code where the runtime has none. */
+function requireSqlite(): typeof import('node:sqlite') {
+  const sqlite = process.getBuiltinModule('node:sqlite')
+  if (sqlite === undefined)
+    throw new VaultError('VK_STORE_IO', 'Cannot open a vault in SQLite: this runtime has no node:sqlite', {
+      hint: 'Use Node 22.13 or newer, or FolderStore',
+    })
+  return sqlite
+}
+
 /** Options of {@link SqliteStore.open}. */
 export interface SqliteStoreOptions {
   /** How long a write waits for another process, milliseconds; default 5,000. */
@@ -71,7 +81,7 @@ export interface SqliteStoreOptions {
 }
 
 /**
- * A store in one SQLite database (`node:sqlite`, Node 24): WAL, synchronous FULL, so what was acknowledged survives a
+ * A store in one SQLite database (`node:sqlite`, from Node 22.13 on): WAL, synchronous FULL, so what was acknowledged survives a
  * power cut. Several processes may share it; the fence is checked in the same transaction as every write.
  */
 export class SqliteStore implements VaultStore {
@@ -91,6 +101,7 @@ export class SqliteStore implements VaultStore {
    */
   static open(path: string, options: SqliteStoreOptions = {}): SqliteStore {
     return onDatabase(() => {
+      const { DatabaseSync } = requireSqlite()
       makePrivate(path)
       const database = new DatabaseSync(path, { timeout: options.busyTimeoutMs ?? 5_000 })
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
