@@ -39,8 +39,8 @@ ends in another way than this page says. The tests run the oldest and the worksp
 |---|${columns.map(() => '---|').join('')}
 ${rows.join('\n')}
 
-"–" means that the entry point is for files and processes, which the runtime does not have. Where something is refused,
-it is refused with the code in the table, and the process goes on.
+"–" means that the entry point is for files and processes, which the runtime does not have. Where something
+is refused, it is refused with the code in the table, and the process goes on.
 
 Versions that ran: ${versions}. On Linux, x64. workerd ran without its imitation of Node; Chromium is Debian's.
 
