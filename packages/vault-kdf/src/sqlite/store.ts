@@ -81,8 +81,8 @@ export interface SqliteStoreOptions {
 }
 
 /**
- * A store in one SQLite database (`node:sqlite`, from Node 22.13 on): WAL, synchronous FULL, so what was acknowledged survives a
- * power cut. Several processes may share it; the fence is checked in the same transaction as every write.
+ * A store in one SQLite database (`node:sqlite`, from Node 22.13 on): WAL, synchronous FULL, so what was acknowledged
+ * survives a power cut. Several processes may share it; the fence is checked in the same transaction as every write.
  */
 export class SqliteStore implements VaultStore {
   readonly #database: Database
