@@ -88,6 +88,19 @@ function unpublishedNames(file: string, published: boolean): string[] {
     : []
 }
 
+/** A changeset that names a package which does not exist stops "changeset version", and with it the release. */
+function changesetsOfNothing(): string[] {
+  const names = new Set(members().map(({ manifest }) => manifest.name))
+  const folder = join(root, '.changeset')
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) => {
+      const head = readFileSync(join(folder, name), 'utf8').split(/^---$/m)[1] ?? ''
+      const named = [...head.matchAll(/^['"]?([^'":\n]+)['"]?:/gm)].map((match) => match[1] as string)
+      return named.filter((wanted) => !names.has(wanted)).map((wanted) => `.changeset/${name}: no package ${wanted}`)
+    })
+}
+
 const MEASURES = /limit|wanted|goal|aim|promised|against|ratio/i
 
 /** Tables of figures that name no limit to compare the figures with. */
@@ -128,6 +141,7 @@ const documents = [
     .filter((file) => existsSync(file)),
 ]
 findings.push(
+  ...changesetsOfNothing(),
   ...figuresWithoutLimit(join(root, 'docs/benchmarks.md')),
   ...documents.flatMap(brokenLinks),
   ...documents.flatMap((file) =>

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { writeLoneHome } from '../pack/lone-home.ts'
 import { LEAST_TYPESCRIPT, packMember } from '../pack/pack-member.ts'
 import { relativeLinks } from '../pack/shipped-documents.ts'
 import { members, report, root, sourceFiles } from './workspace.ts'
@@ -73,13 +74,12 @@ function check({ folder, path, manifest }: Member): void {
 }
 
 /** Other packages of the workspace that the examples import by name: their READMEs say to install them too. */
-function companions(path: string, manifest: PackageManifest): Record<string, string> {
+function companions(path: string, manifest: PackageManifest): string[] {
   const texts = sourceFiles(join(path, 'examples')).map((name) => readFileSync(join(path, 'examples', name), 'utf8'))
   const names = texts.flatMap((text) =>
     [...text.matchAll(/from '(@keyturn\/[a-z0-9-]+)/g)].map((match) => match[1] as string),
   )
-  const others = names.filter((name) => name !== manifest.name && tarballs.has(name))
-  return Object.fromEntries(others.map((name) => [name, `file:${tarballs.get(name)}`]))
+  return names.filter((name) => name !== manifest.name && tarballs.has(name))
 }
 
 /** A TypeScript user's view of every entry point, with both kinds of module resolution that are in use. */
@@ -140,24 +140,7 @@ function installAlone({ folder, path, manifest }: Member): void {
   const tarball = tarballs.get(manifest.name)
   if (tarball === undefined) return
   const home = join(work, 'install', folder)
-  mkdirSync(home, { recursive: true })
-  const overrides = Object.fromEntries([...tarballs].map(([name, file]) => [name, `file:${file}`]))
-  writeFileSync(
-    join(home, 'package.json'),
-    JSON.stringify({
-      name: 'alone',
-      private: true,
-      type: 'module',
-      dependencies: { [manifest.name]: `file:${tarball}`, ...companions(path, manifest) },
-      devDependencies: { '@types/node': '^24' },
-    }),
-  )
-  const settings = [
-    'packages: []',
-    'overrides:',
-    ...Object.entries(overrides).map(([name, file]) => `  '${name}': '${file}'`),
-  ]
-  writeFileSync(join(home, 'pnpm-workspace.yaml'), `${settings.join('\n')}\n`)
+  writeLoneHome(home, tarballs, [manifest.name, ...companions(path, manifest)], { '@types/node': '^24' })
   if (!run(`${folder}: install alone`, home, 'pnpm', 'install', '--prefer-offline', '--ignore-scripts')) return
   for (const [subpath, target] of Object.entries(manifest.exports ?? {})) {
     if (typeof target === 'string') continue

@@ -1,0 +1,103 @@
+/** The files of the Debian package of the server that are not programs. */
+
+/** Files that belong to the operator: an upgrade never replaces what they changed. */
+export const CONFFILES: readonly string[] = ['/etc/keyturn/settings.json']
+
+/** The users of the server. Its number is chosen by the system. */
+export const SYSUSERS = 'u keyturn - "Keyturn release server" /var/lib/keyturn\n'
+
+export const COPYRIGHT = `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: keyturn
+
+Files: *
+Copyright: the authors of Keyturn
+License: Apache-2.0
+ On Debian systems, the full text is in /usr/share/common-licenses/Apache-2.0.
+
+Files: usr/lib/keyturn-server/node_modules/*
+Copyright: their authors, named in the package.json and the license file of each
+License: various
+ Each folder has its own license. licenses.tsv of the release lists them.
+
+Files: usr/lib/keyturn-server/bin/node
+Copyright: the authors of Node.js and of what it includes
+License: MIT and others
+ The full text is in /usr/share/doc/keyturn-server/LICENSE.node.
+`
+
+/** Creates what the service needs and a purge leaves: the user, the folder of the data, the passphrase of its keys. */
+export const POSTINST = `#!/bin/sh
+set -e
+if [ "$1" = configure ]; then
+  systemd-sysusers keyturn-server.conf
+  [ -d /var/lib/keyturn ] || install -d -m 0700 -o keyturn -g keyturn /var/lib/keyturn
+  # Runtime keys are sealed with it. One that exists is never replaced: the data would be unreadable.
+  if [ ! -e /etc/keyturn/passphrase ]; then
+    (umask 0077 && head -c 32 /dev/urandom | base64 > /etc/keyturn/passphrase.new)
+    mv /etc/keyturn/passphrase.new /etc/keyturn/passphrase
+  fi
+  if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    # An upgrade starts the new version if the old one was running. A first install starts nothing: set it up first.
+    if [ -n "$2" ]; then systemctl try-restart keyturn-server.service; fi
+  fi
+  if [ -z "$2" ]; then
+    echo "keyturn-server: edit /etc/keyturn/settings.json, then run: systemctl enable --now keyturn-server"
+  fi
+fi
+`
+
+export const PRERM = `#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+  systemctl disable --now keyturn-server.service
+fi
+`
+
+export const POSTRM = `#!/bin/sh
+set -e
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+fi
+if [ "$1" = purge ]; then
+  for left in /var/lib/keyturn /etc/keyturn/passphrase; do
+    if [ -e "$left" ]; then echo "keyturn-server: $left is kept; delete it yourself if nobody needs the releases"; fi
+  done
+fi
+`
+
+/** `DEBIAN/control`. */
+export function controlFile(version: string, architecture: string, bytes: number): string {
+  return `Package: keyturn-server
+Version: ${version}
+Architecture: ${architecture}
+Maintainer: Keyturn <keyturn@localhost>
+Installed-Size: ${Math.ceil(bytes / 1024)}
+Depends: libc6 (>= 2.28), libgcc-s1, libstdc++6, systemd | systemd-standalone-sysusers | systemd-sysusers
+Recommends: ca-certificates
+Suggests: caddy | nginx
+Section: net
+Priority: optional
+Description: release server to which you publish, and from which launchers update
+ It serves signed releases as static files, and publishes nothing that a
+ launcher would refuse. By default it needs one folder and one SQLite file.
+ .
+ The package has a Node of its own, because Debian's may be too old.
+`
+}
+
+/** A unit of the operations guide that starts the program of the package. */
+export function unitFile(unit: string): string {
+  const start = '/usr/bin/node /opt/keyturn-server/dist/main.js'
+  if (!unit.includes(start)) throw new Error(`A unit of docs/operations/files does not start ${start}`)
+  return unit.replace(start, '/usr/lib/keyturn-server/bin/node /usr/lib/keyturn-server/dist/main.js')
+}
+
+/** Settings that hold on every machine: the address, the proxy and the head signer are the operator's to add. */
+export function settingsFile(example: string): string {
+  const all = JSON.parse(example) as Readonly<Record<string, unknown>>
+  const kept = ['KEYTURN_DATA_DIR', 'KEYTURN_HOST', 'KEYTURN_PORT', 'KEYTURN_PASSPHRASE_FILE']
+  const missing = kept.filter((name) => !(name in all))
+  if (missing.length > 0) throw new Error(`The example settings lack ${missing.join(', ')}`)
+  return `${JSON.stringify(Object.fromEntries(kept.map((name) => [name, all[name]])), null, 2)}\n`
+}
