@@ -69,8 +69,22 @@ function installEachAlone(tarballs: ReadonlyMap<string, string>, work: string): 
   }
 }
 
+/** A bill of materials without what differs each time: its number follows from its content, its time is the commit's. */
+export function stableBill(bill: string, commitMs: number): string {
+  const content = JSON.parse(bill) as { serialNumber?: string; metadata: { timestamp: string } }
+  content.metadata.timestamp = new Date(commitMs).toISOString()
+  delete content.serialNumber
+  const digest = createHash('sha256').update(JSON.stringify(content)).digest('hex')
+  // A UUID of version 8, which is for numbers that their maker defines.
+  const serial = [digest.slice(0, 8), digest.slice(8, 12), `8${digest.slice(13, 16)}`, `8${digest.slice(17, 20)}`]
+  content.serialNumber = `urn:uuid:${serial.join('-')}-${digest.slice(20, 32)}`
+  return `${JSON.stringify(content, null, 2)}\n`
+}
+
 function writeBills(folder: string): void {
-  run(root, 'pnpm', 'sbom', '--prod', '--sbom-format', 'cyclonedx', '--out', join(folder, 'sbom.cyclonedx.json'))
+  const bill = run(root, 'pnpm', 'sbom', '--prod', '--sbom-format', 'cyclonedx')
+  const commitMs = Number(run(root, 'git', 'log', '-1', '--format=%ct')) * 1000
+  writeFileSync(join(folder, 'sbom.cyclonedx.json'), stableBill(bill, commitMs))
   const licences = JSON.parse(run(root, 'pnpm', 'licenses', 'list', '--prod', '--recursive', '--json')) as Record<
     string,
     Licensed[]

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { licenceLines, listArtifacts, requireSameBytes } from '../artifacts.ts'
+import { licenceLines, listArtifacts, requireSameBytes, stableBill } from '../artifacts.ts'
 import { withoutNotYet } from '../cut-version.ts'
 import { controlFile, POSTINST, POSTRM, settingsFile, unitFile } from '../debian-texts.ts'
 import { firstChangelog, introduction } from '../first-changelog.ts'
@@ -70,6 +70,15 @@ describe('artifacts', () => {
     writeFileSync(join(folder, 'SHA256SUMS'), '')
     const sha256 = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
     expect(listArtifacts(folder)).toEqual([{ path: 'tarballs/a.tgz', bytes: 3, sha256 }])
+  })
+
+  it('have a bill of materials that depends on its content alone', () => {
+    const bill = (timestamp: string, serialNumber: string, name = 'a') =>
+      stableBill(JSON.stringify({ serialNumber, metadata: { timestamp }, components: [{ name }] }), 1000)
+    expect(bill('2026-01-01T00:00:00Z', 'urn:uuid:1')).toBe(bill('2027-01-01T00:00:00Z', 'urn:uuid:2'))
+    const numberOf = (text: string) => (JSON.parse(text) as { serialNumber: string }).serialNumber
+    expect(numberOf(bill('', ''))).toMatch(/^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/)
+    expect(numberOf(bill('', '', 'b'))).not.toBe(numberOf(bill('', '')))
   })
 
   it('list each license once', () => {
