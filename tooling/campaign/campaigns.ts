@@ -177,6 +177,12 @@ const targeted: readonly Campaign[] = [
     folder: 'apps/release-server',
     command: () => vitest('test/crash.test.ts'),
   },
+  {
+    name: 'release: a dry run, and its Debian package in a chroot',
+    folder: 'tooling/release',
+    command: () => ['node', 'campaign/debian.ts'],
+    shown: /(?:not tried here: .*|checked: .*|.*tarballs, packed twice.*|no Debian package: .*)$/,
+  },
 ]
 
 /** Every property test of a package, with another seed each time. */
