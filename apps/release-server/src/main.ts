@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { exitCodeOf, runCommand } from './command-line.ts'
 import { addHeadSignerCommand, addHeadSignerKeyCommand } from './commands/head-signer.ts'
+import { addLogKeyCommand } from './commands/log-key.ts'
 import { addMaintenanceCommands } from './commands/maintenance.ts'
 import { addMonitoredLogsCommand } from './commands/monitored-logs.ts'
 import { addServeCommand } from './commands/serve.ts'
@@ -19,6 +20,7 @@ const program = new Command('keyturn-server')
 addServeCommand(program)
 addTokenCommands(program)
 addMaintenanceCommands(program)
+addLogKeyCommand(program)
 addMonitoredLogsCommand(program)
 addHeadSignerCommand(program)
 addHeadSignerKeyCommand(program)

@@ -108,6 +108,8 @@ export interface ReleaseServer {
   close(): Promise<void>
   /** Creates a token, as `keyturn-server token create` does: not over the network. */
   createToken(token: NewToken): Promise<{ readonly token: TokenView; readonly secret: string }>
+  /** Key of the log of a product, made if there is none; undefined for a server that keeps no logs. */
+  logKey(product: string): Promise<string | undefined>
   /** What the parts of the server share; for tools that work on the stores directly. */
   readonly context: ServerContext
 }
@@ -334,6 +336,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   }
   return {
     context,
+    logKey: async (product) => await parts.releaseLog?.keyOf(product),
     createToken: (token) => createToken(context, token, { actor: 'local', requestId: requestIds.next() }),
     listen: async () => {
       const { host = '127.0.0.1', port = 0 } = options

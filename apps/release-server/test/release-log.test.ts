@@ -1,4 +1,7 @@
-import { cp, rm } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { cp, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { parseLogEntry } from '@keyturn/manifest'
@@ -221,6 +224,35 @@ describe('the log of releases', () => {
     const { entries } = await followLog(httpTileSource(prefix), head)
     expect(new Set(entries.map((bytes) => utf8Decode(bytes))).size).toBe(9)
     await two.close()
+  })
+
+  it('its key can be made and shown before there is an entry, and stays the same', async () => {
+    const dataDir = await temporaryFolder()
+    const releaseLog = { origin: 'log.example', policy: policyOf('quorum none\n') }
+    const first = await startServer({ dataDir, vault, releaseLog })
+    const key = (await first.server.logKey('metin2'))!
+    expect(parseVerifierKey(key).name).toBe('log.example/p/metin2/log')
+    expect(await first.server.logKey('metin2')).toBe(key)
+    expect(await first.server.logKey('other')).not.toBe(key)
+    const client = await first.client(['admin'])
+    await (await TestPublisher.create()).introduce(client)
+    await until(async () => (await client.getReleaseLog('metin2'))?.key === key)
+    expect(await (await startServer({ vault })).server.logKey('metin2')).toBeUndefined()
+    await first.server.close()
+    const fresh = await temporaryFolder()
+    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+    const run = (settings: Record<string, string>): ReturnType<typeof spawnSync> =>
+      spawnSync(process.execPath, ['--no-warnings', main, 'log-key', 'metin2'], {
+        env: { PATH: process.env['PATH'] ?? '', KEYTURN_DATA_DIR: join(fresh, 'data'), ...settings },
+        encoding: 'utf8',
+      })
+    await writeFile(join(fresh, 'passphrase'), 'test\n')
+    const settings = { KEYTURN_PASSPHRASE_FILE: join(fresh, 'passphrase'), KEYTURN_LOG_ORIGIN: 'log.example' }
+    const [made, shown] = [run(settings), run(settings)]
+    expect([made.status, shown.status]).toEqual([0, 0])
+    expect(String(made.stdout)).toMatch(/^log\.example\/p\/metin2\/log\+[0-9a-f]{8}\+\S+\n$/)
+    expect(shown.stdout).toBe(made.stdout)
+    expect(run({ KEYTURN_PASSPHRASE_FILE: settings.KEYTURN_PASSPHRASE_FILE }).stderr).toContain('SRV_CONFIG')
   })
 
   it('a log needs the vault: SRV_CONFIG', async () => {

@@ -105,6 +105,11 @@ export class ReleaseLog {
     await this.#prove(product, signer, state)
   }
 
+  /** The key of the log of a product in its one-line form; made now if there is none. */
+  async keyOf(product: string): Promise<string> {
+    return formatVerifierKey((await this.#signer(product)).key)
+  }
+
   #signer(product: string): Promise<NoteSigner> {
     return this.#keys.signer(`log/${product}`, `${this.#settings.origin}/p/${product}/log`, 'note')
   }
