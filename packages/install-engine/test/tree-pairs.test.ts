@@ -319,7 +319,16 @@ class Chain {
   }
 
   #fail(what: string): never {
-    throw new Error(`${what}\non the disk: ${[...readDisk(this.#folder).keys()].join(' ')}`)
+    throw new Error(`${what}\non the disk: ${this.#listing()}`)
+  }
+
+  /** What is on the disk; where it cannot be read, the system's words, which must not hide what failed. */
+  #listing(): string {
+    try {
+      return [...readDisk(this.#folder).keys()].join(' ')
+    } catch (error) {
+      return String(error)
+    }
   }
 }
 

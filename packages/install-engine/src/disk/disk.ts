@@ -3,7 +3,7 @@ import { lstatSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { foldPath } from '@keyturn/manifest'
-import { isMissing, nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
+import { nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { hostSystem } from './host-system.ts'
@@ -31,6 +31,12 @@ function toFound(stats: BigIntStats): Found {
   return { kind: 'other', what }
 }
 
+/** Whether an error says that nothing is at a path: it, or a folder above it, does not exist or is a file. */
+export function isAbsent(error: unknown): boolean {
+  const code = systemErrorCode(error)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}
+
 /** Looks at a path without following a link. */
 export async function look(fs: FileSystem, path: string): Promise<Found> {
   try {
@@ -42,8 +48,7 @@ export async function look(fs: FileSystem, path: string): Promise<Found> {
         : await fs.lstat(path, { bigint: true })
     return stats === undefined ? { kind: 'nothing' } : toFound(stats)
   } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR') return { kind: 'nothing' }
+    if (isAbsent(error)) return { kind: 'nothing' }
     throw error
   }
 }
@@ -103,7 +108,7 @@ export async function hashIfFile(fs: FileSystem, path: string, signal?: AbortSig
   try {
     return (await hashFile(fs, path, { signal })).sha256
   } catch (error) {
-    if (isMissing(error)) return undefined // it went meanwhile
+    if (isAbsent(error)) return undefined // it went meanwhile
     throw error
   }
 }
@@ -130,7 +135,11 @@ export async function writeSmallFile(fs: FileSystem, path: string, bytes: Uint8A
 
 /** Removes a file if it is there. */
 export async function removeFile(fs: FileSystem, path: string): Promise<void> {
-  await fs.rm(path, { force: true })
+  try {
+    await fs.rm(path, { force: true })
+  } catch (error) {
+    if (!isAbsent(error)) throw error
+  }
 }
 
 /** Lists a folder; one that is not there is empty. */
@@ -138,7 +147,7 @@ export async function listFolder(fs: FileSystem, path: string): Promise<string[]
   try {
     return (await fs.readdir(path)).sort()
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return []
+    if (isAbsent(error)) return []
     throw error
   }
 }
@@ -163,9 +172,8 @@ export async function syncFolders(fs: FileSystem, folders: Iterable<string>): Pr
     try {
       await syncFolder(folder, fs)
     } catch (error) {
-      const code = systemErrorCode(error) ?? ''
-      if (code === 'ENOENT' || code === 'ENOTDIR') continue // it was emptied and removed since
-      if (code !== 'EIO') throw error
+      if (isAbsent(error)) continue // it was emptied and removed since
+      if (systemErrorCode(error) !== 'EIO') throw error
       await syncSuccessor(fs, folder, error)
     }
   }

@@ -184,9 +184,20 @@ class Swap {
       if ((await look(fs, live)).kind === 'nothing') return
       if (verified !== undefined) throw inTheWay(step.path, step.path)
       // After a crash: the file itself, copied from another volume; the rename puts it there once more.
-      if ((await hashIfFile(fs, live)) === step.sha256) return
+      const sha256 = await hashIfFile(fs, live)
+      if (sha256 === step.sha256) return
+      if (!(await this.#isLeaving(index, sha256))) throw inTheWay(step.path, step.path)
     }
     await this.#moveToBackup(index, live)
+  }
+
+  /** Whether these bytes are those of the other spelling of a step's place, which are in the backup already. */
+  async #isLeaving(index: number, sha256: string | undefined): Promise<boolean> {
+    const { fs, layout } = this.#context
+    for (const [removal, write] of this.#order.successor)
+      if (write === index)
+        return (await hashIfFile(fs, backupPlace(layout, this.#transaction, removal))) === sha256
+    return false
   }
 
   /** Refuses a staged file that is not the one whose hash was taken (§4.7 row 201). */

@@ -46,7 +46,10 @@ export async function commit(
 
 async function undo(session: Session, transaction: Transaction): Promise<void> {
   const { fs } = session.options
-  const lost = await rollBack(session.apply, transaction)
+  const onChange = ({ path, action, to = '' }: AppliedChange): void => {
+    if (action === 'set-aside') session.emit(asideNotice({ path, to }))
+  }
+  const lost = await rollBack({ ...session.apply, onChange }, transaction)
   if (lost.length > 0) return // the journal stays: the next start tries again, forward or back
   await removeFile(fs, session.layout.transaction)
   await syncFolders(fs, [session.layout.updates])

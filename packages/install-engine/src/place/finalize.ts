@@ -31,9 +31,7 @@ export async function requireKept({ fs, layout }: ApplyContext, { to, isPart }: 
 }
 
 /** Copies the accepted manifest and its signatures beside the install, under the original launcher's names. */
-async function copyManifest(context: ApplyContext, transaction: Transaction): Promise<void> {
-  const { fs, layout } = context
-  const kept = await requireKept(context, transaction)
+async function copyManifest({ fs, layout }: ApplyContext, kept: KeptFiles): Promise<void> {
   for (const [source, target] of [
     [kept.signatures, layout.manifestSigs],
     [kept.legacySignature, layout.manifestSig],
@@ -43,6 +41,18 @@ async function copyManifest(context: ApplyContext, transaction: Transaction): Pr
     if (bytes === undefined) await removeFile(fs, target)
     else await writeSmallFile(fs, target, bytes)
   }
+}
+
+/**
+ * Brings back the manifest of the release before, after a finish that was cut off had already copied the new one.
+ */
+export async function restoreManifest(context: ApplyContext, { from, to, isPart }: Transaction): Promise<void> {
+  const { fs, layout } = context
+  if (isPart === true || from === undefined || from.manifestSha256 === to.manifestSha256) return
+  const kept = await keptFiles(fs, layout, from)
+  const manifest = await readSmallFile(fs, kept.manifest, MAX_MANIFEST_BYTES)
+  if (manifest === undefined || createHash('sha256').update(manifest).digest('hex') !== from.manifestSha256) return
+  await copyManifest(context, kept)
 }
 
 function stateAfter(transaction: Transaction, state: InstallState, at: number): InstallState {
@@ -80,7 +90,7 @@ export async function finalize(
   at: number,
 ): Promise<InstallState> {
   const { fs, layout } = context
-  if (transaction.isPart !== true) await copyManifest(context, transaction)
+  if (transaction.isPart !== true) await copyManifest(context, await requireKept(context, transaction))
   const removed = transaction.steps.filter(({ sha256 }) => sha256 === undefined)
   await removeEmptyFolders(
     fs,

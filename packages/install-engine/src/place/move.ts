@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isMissing, systemErrorCode } from '@keyturn/primitives/node'
+import { systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
+import { isAbsent, listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
 import { hostSystem } from '../disk/host-system.ts'
 import type { HostSystem } from '../disk/host-system.ts'
 import type { Layout } from '../disk/layout.ts'
@@ -63,7 +63,10 @@ export async function renamePatiently(context: MoveContext, from: string, to: st
   }
 }
 
-/** Removes a folder that holds nothing but empty folders; `false`, when there is a file somewhere in it. */
+/** What systems answer when a folder is not empty. */
+const FILLED_CODES = new Set(['ENOTEMPTY', 'EEXIST'])
+
+/** Removes a folder that holds nothing but empty folders; `false`, when there is a file somewhere in it, or it is one. */
 export async function removeEmptyTree(fs: FileSystem, folder: string): Promise<boolean> {
   // A folder that the system only remembers is gone already.
   for (const name of await listFolder(fs, folder)) {
@@ -72,10 +75,15 @@ export async function removeEmptyTree(fs: FileSystem, folder: string): Promise<b
     if (found.kind === 'nothing') continue
     if (found.kind === 'file' || found.what !== 'folder' || !(await removeEmptyTree(fs, place))) return false
   }
-  await fs.rmdir(folder).catch((error: unknown) => {
-    if (!isMissing(error)) throw error
-  })
-  return true
+  try {
+    await fs.rmdir(folder)
+    return true
+  } catch (error) {
+    // Something came into it or into its place since it was listed.
+    if (FILLED_CODES.has(systemErrorCode(error) ?? '')) return false
+    if (!isAbsent(error)) throw error
+    return (await look(fs, folder)).kind === 'nothing'
+  }
 }
 
 /**

@@ -57,8 +57,12 @@ async function staying(search: ObstacleSearch, folder: string, leaving: Leaving)
   return files
 }
 
-/** A name beside the old one that is neither on the disk nor in the release. */
-async function freeName(search: ObstacleSearch, path: string, taken: ReadonlySet<string>): Promise<string> {
+/** A name beside the old one that is neither on the disk nor taken. */
+export async function freeName(
+  search: Pick<ObstacleSearch, 'fs' | 'layout'>,
+  path: string,
+  taken: ReadonlySet<string>,
+): Promise<string> {
   for (let count = 1; ; count++) {
     const to = `${path}${SUFFIX}${count === 1 ? '' : `-${count}`}`
     if (taken.has(foldPath(to))) continue

@@ -3,11 +3,11 @@ import { systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { LauncherError } from '../errors.ts'
 import { rollForward } from './apply.ts'
-import type { ApplyContext } from './apply.ts'
+import type { AppliedChange, ApplyContext } from './apply.ts'
 import { listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
 import type { EmitEvent } from '../events.ts'
 
-import { finalize } from './finalize.ts'
+import { finalize, restoreManifest } from './finalize.ts'
 import { rollBack } from './undo.ts'
 import { hostSystem } from '../disk/host-system.ts'
 import { changeMode, probeTraits } from '../disk/modes.ts'
@@ -51,21 +51,42 @@ async function setAsideTransaction(fs: FileSystem, layout: Layout): Promise<void
   await syncFolders(fs, [layout.updates])
 }
 
+/**
+ * Rolls a cut-off transaction forward. What somebody put in the way of a new file since then keeps the old release; the
+ * next update plans for it.
+ */
+async function isFinished(context: ApplyContext, transaction: Transaction): Promise<boolean> {
+  try {
+    return await rollForward(context, transaction)
+  } catch (error) {
+    if (!(error instanceof LauncherError) || error.code !== 'LA_IN_THE_WAY') throw error
+    return false
+  }
+}
+
 async function finish(
   context: ApplyContext,
   transaction: Transaction,
   state: InstallState,
   at: number,
 ): Promise<Recovery> {
-  if (await rollForward(context, transaction)) {
+  // What the transaction itself sets aside is said once all of it is in place.
+  if (await isFinished({ ...context, onChange: undefined }, transaction)) {
     return { state: await finalize(context, transaction, state, at), outcome: 'forward' }
   }
-  const lost = await rollBack(context, transaction)
-  const after = lost.length === 0 ? state : { ...state, suspect: true }
-  if (lost.length > 0) await writeState(context.fs, context.layout, after)
+  // A change that is written down as done (C9) is not undone: what is missing went since then.
+  const isDone = isRecorded(transaction, state)
+  const isDamaged = isDone || (await rollBack(context, transaction)).length > 0
+  if (!isDone) await restoreManifest(context, transaction)
+  const after = isDamaged ? { ...state, suspect: true } : state
+  if (isDamaged) await writeState(context.fs, context.layout, after)
   await removeFile(context.fs, context.layout.transaction)
   await syncFolders(context.fs, [context.layout.updates])
-  return { state: after, outcome: lost.length === 0 ? 'back' : 'damaged' }
+  return { state: after, outcome: isDamaged ? 'damaged' : 'back' }
+}
+
+function isRecorded({ from, to }: Transaction, { installed }: InstallState): boolean {
+  return installed?.manifestSha256 === to.manifestSha256 && from?.manifestSha256 !== to.manifestSha256
 }
 
 /**
@@ -81,7 +102,10 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
   let recovery: Recovery = { state, outcome: damaged ? 'damaged' : 'nothing' }
   try {
     const transaction = await readTransaction(fs, layout.transaction)
-    if (transaction !== undefined) recovery = await finish(context, transaction, state, at)
+    const onChange = ({ path, action, to = '' }: AppliedChange): void => {
+      if (action === 'set-aside') emit(asideNotice({ path, to }))
+    }
+    if (transaction !== undefined) recovery = await finish({ ...context, onChange }, transaction, state, at)
     if (recovery.outcome === 'forward') for (const aside of transaction?.asides ?? []) emit(asideNotice(aside))
   } catch (error) {
     if (!(error instanceof LauncherError) || error.code !== 'LA_JOURNAL') throw error

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isMissing, pathExists } from '@keyturn/primitives/node'
-import { look, placeInside } from '../disk/disk.ts'
+import { pathExists } from '@keyturn/primitives/node'
+import { isAbsent, look, placeInside } from '../disk/disk.ts'
 import type { FolderGuard } from '../disk/folder-guard.ts'
 import { NAME_PAUSE_MS, NAME_TRIES, untilForgotten } from '../disk/remembered-names.ts'
 import { renamePatiently } from './move.ts'
@@ -11,7 +11,7 @@ export async function moveIfThere(context: MoveContext, from: string, to: string
   try {
     await renamePatiently(context, from, to)
   } catch (error) {
-    if (!isMissing(error)) throw error
+    if (!isAbsent(error)) throw error
     for (let tries = NAME_TRIES; (await look(context.fs, from)).kind !== 'nothing'; tries--) {
       if (tries === 0) throw error
       await sleep(NAME_PAUSE_MS)
@@ -29,8 +29,9 @@ export interface Placement {
 
 /**
  * Moves a file to its place, and makes the folders above that the system only remembered: an earlier change removed
- *   them
- * under another spelling.
+ * them under another spelling, or a file was where they are.
+ *
+ * @throws LauncherError `LA_IN_THE_WAY` when a folder above is a file.
  */
 export async function moveIntoPlace(
   context: MoveContext,
@@ -38,15 +39,17 @@ export async function moveIntoPlace(
   { from, root, path }: Placement,
 ): Promise<'renamed' | 'copied'> {
   const live = placeInside(root, path)
-  try {
-    return await renamePatiently(context, from, live)
-  } catch (error) {
-    if (!isMissing(error) || !(await pathExists(from, context.fs))) throw error
+  for (let tries = NAME_TRIES; ; tries--) {
+    try {
+      return await renamePatiently(context, from, live)
+    } catch (error) {
+      if (!isAbsent(error) || tries === 0 || !(await pathExists(from, context.fs))) throw error
+    }
+    if (tries < NAME_TRIES) await sleep(NAME_PAUSE_MS)
+    const parts = path.split('/')
+    for (let count = 1; count < parts.length; count++)
+      await untilForgotten(context.fs, placeInside(root, parts.slice(0, count).join('/')))
+    guard.forgetAll()
+    await guard.makeParents(path)
   }
-  const parts = path.split('/')
-  for (let count = 1; count < parts.length; count++)
-    await untilForgotten(context.fs, placeInside(root, parts.slice(0, count).join('/')))
-  guard.forgetAll()
-  await guard.makeParents(path)
-  return await renamePatiently(context, from, live)
 }

@@ -1,11 +1,14 @@
+import { foldPath } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
 import { hashIfFile, look, placeInside, removeFile, syncFolders } from '../disk/disk.ts'
 import { FolderGuard } from '../disk/folder-guard.ts'
 import { changeInstalledMode } from '../disk/modes.ts'
 import { stagedPlace, touchedFolders } from './apply.ts'
 import type { ApplyContext } from './apply.ts'
+import { untilForgotten } from '../disk/remembered-names.ts'
 import { removeEmptyFolders, removeEmptyTree, renamePatiently } from './move.ts'
-import { moveIntoPlace } from './remembered.ts'
+import { freeName } from './obstacles.ts'
+import { moveIfThere, moveIntoPlace } from './remembered.ts'
 import { backupPlace, orderSteps } from './transaction.ts'
 import type { AsideStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
 
@@ -64,7 +67,11 @@ class Undo {
       // Copied from another volume, and the source is still there.
       if ((await hashIfFile(fs, live)) === step.sha256) await removeFile(fs, live)
     }
-    if (hasBackup) return await this.#restore(step.path, backup)
+    if (hasBackup) {
+      // A file that the release brings is never the player's own: whatever it is now gives way.
+      if ((await look(fs, live)).kind === 'file') await removeFile(fs, live)
+      return await this.#restore(step.path, backup)
+    }
     if (!step.existed) await this.#removeEmptyFolders(step.path)
     return true
   }
@@ -87,16 +94,41 @@ class Undo {
   async #restore(path: string, from: string): Promise<boolean> {
     const { fs } = this.#context
     const live = this.#live(path)
+    await this.#clearParents(path)
     await this.#guard.makeParents(path)
     const found = await look(fs, live)
     if (found.kind === 'other' && found.what === 'folder') {
       if (!(await removeEmptyTree(fs, live))) return false
       this.#guard.forget(path)
     } else if (found.kind !== 'nothing') {
-      await removeFile(fs, live)
+      if (await this.#isOwn(live)) await removeFile(fs, live)
+      else await this.#setAside(path)
     }
     await moveIntoPlace(this.#context, this.#guard, { from, root: this.#context.layout.root, path })
     return true
+  }
+
+  /** Sets aside what somebody put where a folder of the release before was, while the change was cut off. */
+  async #clearParents(path: string): Promise<void> {
+    const parents = await this.#guard.parents(path)
+    if (typeof parents === 'string') return
+    await untilForgotten(this.#context.fs, this.#live(parents.blockedAt))
+    const now = await this.#guard.parents(path)
+    if (typeof now !== 'string') await this.#setAside(now.blockedAt)
+  }
+
+  /** Whether a file is one that this transaction put there. */
+  async #isOwn(live: string): Promise<boolean> {
+    const sha256 = await hashIfFile(this.#context.fs, live)
+    return sha256 !== undefined && this.#transaction.steps.some((step) => step.sha256 === sha256)
+  }
+
+  async #setAside(path: string): Promise<void> {
+    const { steps, asides = [] } = this.#transaction
+    const taken = new Set([...steps, ...asides].map((one) => foldPath(one.path)))
+    const to = await freeName(this.#context, path, taken)
+    await moveIfThere(this.#context, this.#live(path), this.#live(to))
+    this.#context.onChange?.({ path, action: 'set-aside', to })
   }
 
   async #removeEmptyFolders(path: string): Promise<void> {
