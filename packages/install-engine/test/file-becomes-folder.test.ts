@@ -121,13 +121,18 @@ async function checkEnd({ publisher, shape, where, options }: Killed): Promise<v
   expect(notices, where).toHaveLength(isMine ? 1 : 0)
 }
 
-describe('an update in which a path changes between file and folder, killed at each call after its commit (row 207)', () => {
-  for (const [what, shape] of Object.entries(shapes))
-    for (const [name, system] of Object.entries(systems))
-      for (const act of Object.keys(acts))
-        it(`ends as a fresh install: ${what}, ${name} file system, and somebody ${act === 'nothing' ? 'does nothing' : act}`, async () => {
-          expect(await killEverywhere(shape, system, act)).toBeGreaterThan(2)
-        }, 300_000)
+const cases = Object.keys(shapes).flatMap((what) =>
+  Object.keys(systems).flatMap((name) => Object.keys(acts).map((act) => [what, name, act] as const)),
+)
+
+describe('an update killed at each call after its commit, a path changing between file and folder, (row 207)', () => {
+  it.each(cases)(
+    'ends as a fresh install: %s, %s file system, and somebody does this in between: %s',
+    async (what, name, act) => {
+      expect(await killEverywhere(shapes[what] as Shape, systems[name] as () => FileSystem, act)).toBeGreaterThan(2)
+    },
+    300_000,
+  )
 })
 
 /** A file system that takes a path for something else than it is, until it was asked `times` times. */

@@ -195,8 +195,7 @@ class Swap {
   async #isLeaving(index: number, sha256: string | undefined): Promise<boolean> {
     const { fs, layout } = this.#context
     for (const [removal, write] of this.#order.successor)
-      if (write === index)
-        return (await hashIfFile(fs, backupPlace(layout, this.#transaction, removal))) === sha256
+      if (write === index) return (await hashIfFile(fs, backupPlace(layout, this.#transaction, removal))) === sha256
     return false
   }
 

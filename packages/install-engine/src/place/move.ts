@@ -66,7 +66,7 @@ export async function renamePatiently(context: MoveContext, from: string, to: st
 /** What systems answer when a folder is not empty. */
 const FILLED_CODES = new Set(['ENOTEMPTY', 'EEXIST'])
 
-/** Removes a folder that holds nothing but empty folders; `false`, when there is a file somewhere in it, or it is one. */
+/** Removes a folder that holds nothing but empty folders; `false` when there is a file in it, or it is one. */
 export async function removeEmptyTree(fs: FileSystem, folder: string): Promise<boolean> {
   // A folder that the system only remembers is gone already.
   for (const name of await listFolder(fs, folder)) {
