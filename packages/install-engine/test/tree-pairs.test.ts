@@ -1,8 +1,9 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { Dirent } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { foldPath } from '@keyturn/manifest'
-import { nodeFileSystem } from '@keyturn/primitives/node'
+import { nodeFileSystem, systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, it } from 'vitest'
@@ -54,13 +55,26 @@ interface Found {
 
 function readDisk(folder: string, below = ''): Map<string, Found> {
   const files = new Map<string, Found>()
-  for (const entry of readdirSync(join(folder, below), { withFileTypes: true })) {
+  for (const entry of entriesOf(join(folder, below))) {
     const path = below === '' ? entry.name : `${below}/${entry.name}`
     if (path === '.updates') continue
     if (entry.isDirectory()) for (const [name, file] of readDisk(folder, path)) files.set(name, file)
     else files.set(path, { bytes: readFileSync(join(folder, path)), mode: lstatSync(join(folder, path)).mode & 0o777 })
   }
   return files
+}
+
+/**
+ * In the middle of a change, a system may still take a folder for the file that was there, under the spelling that this
+ * test asked for it before.
+ */
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOTDIR') return []
+    throw error
+  }
 }
 
 function textOf(files: ReadonlyMap<string, Found>): string {
