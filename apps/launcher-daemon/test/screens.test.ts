@@ -90,6 +90,7 @@ const STATES: readonly (readonly [name: string, status: State, look?: State | un
   ['ready-updated', { ...ready, canRollBack: true, lastResult: { activity: 'update', outcome: 'updated' } }],
   ['ready-without-notes', { ...ready, notes: undefined }],
   ['details', ready, undefined, '#details'],
+  ['details-refused', { ...ready, trust: 'stale', refused: { code: 'MAN_UNWITNESSED' } }, undefined, '#details'],
   [
     'settings',
     {
@@ -227,6 +228,34 @@ describe.skipIf(executablePath === undefined)('every state of the page', () => {
         dark,
       })),
     ),
+  )
+
+  it.each(Object.entries(LANGUAGE_NAMES))(
+    'starts no install into a folder that is full or refused, and says why: %s',
+    async (language) => {
+      const page = await open({ language, width: 960, height: 640, dark: false })
+      const stateOf = (name: string) => STATES.find(([known]) => known === name) as (typeof STATES)[number]
+      const seen = async (name: string, isDisabled: boolean): Promise<string> => {
+        await show(page, stateOf(name))
+        await page.waitForSelector(`#setup-install:${isDisabled ? 'disabled' : 'enabled'}`)
+        expect(await page.getAttribute('#setup-install', 'aria-describedby')).toBe('setup-look')
+        return (await page.textContent('#setup-look')) ?? ''
+      }
+      const full = await seen('setup-full', true)
+      // Room is made meanwhile: the page looks again by itself.
+      await page.evaluate(() => {
+        const shared = globalThis as unknown as { look: object }
+        shared.look = { kind: 'empty', freeBytes: 120_000_000_000, found: 0 }
+      })
+      await page.waitForSelector('#setup-install:enabled', { timeout: 20_000 })
+      const refused = await seen('setup-refused', true)
+      expect(new Set([full, refused, '']).size).toBe(3)
+      await seen('setup', false)
+      await show(page, stateOf('details-refused'))
+      expect(await page.textContent('#refused')).toContain('MAN_UNWITNESSED')
+      await page.context().close()
+    },
+    120_000,
   )
 
   it.each(cases)(

@@ -1,6 +1,7 @@
 import type { ReleaseDecision, TrustState } from '@keyturn/manifest'
 import { lostTrust } from './engine-status.ts'
 import type { Session } from './session.ts'
+import { keepRefusal } from './trust/refusal.ts'
 import { runTrustCycle } from './trust/trust-cycle.ts'
 import type { TrustCycleResult } from './trust/trust-cycle.ts'
 
@@ -33,8 +34,9 @@ export async function askServer(
     cohort: ignoreRollout === true ? 'in' : { installId: await session.installId() },
     ...(product === undefined ? {} : { product }),
   })
-  report(session, result)
   const { decision } = result
+  await keepRefusal(session.options.fs, session.layout, decision, clock())
+  report(session, result)
   if (decision.outcome !== 'refused' && 'head' in decision && decision.head !== undefined)
     session.source.setMirrors(decision.head.mirrors)
   return result

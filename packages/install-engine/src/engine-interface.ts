@@ -54,6 +54,8 @@ export interface EngineStatus {
   readonly trust: TrustStatus
   /** Why it is not `current`, in the words of the rule that says so. */
   readonly reason: { readonly code: string; readonly message: string } | undefined
+  /** Why the last offer of the server was refused; undefined once a later one was accepted. */
+  readonly refused: { readonly code: string; readonly message: string; readonly at: string } | undefined
   /** What the public log of releases says of it; undefined where the publisher keeps none. */
   readonly published: PublishedStatus | undefined
   readonly rolesVersion: number | undefined

@@ -9,6 +9,7 @@ import { readPreload } from './disk/preload-record.ts'
 import type { Session } from './session.ts'
 import { verifyInstalledRelease } from './trust/installed-release.ts'
 import type { InstalledRelease } from './trust/installed-release.ts'
+import { readRefusal } from './trust/refusal.ts'
 
 /** What is known without asking anybody. */
 export async function engineStatus(session: Session): Promise<EngineStatus> {
@@ -20,6 +21,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     published,
     notes,
     needsKey = false,
+    refused,
     components = [],
     ...newest
   } = await trustStatus(session, state)
@@ -33,6 +35,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     manifestSha256: state.installed?.manifestSha256,
     trust,
     reason,
+    refused,
     published,
     rolesVersion: state.installed?.rolesVersion,
     notes,
@@ -51,7 +54,10 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
   }
 }
 
-type ReleaseStatus = Pick<EngineStatus, 'published' | 'notes' | 'components' | 'needsKey' | 'offered' | 'offeredNotes'>
+type ReleaseStatus = Pick<
+  EngineStatus,
+  'refused' | 'published' | 'notes' | 'components' | 'needsKey' | 'offered' | 'offeredNotes'
+>
 
 /** What is scheduled, as far as this install has begun to fetch it. */
 async function nextRelease({ options, layout }: Session, { installed }: InstallState): Promise<EngineStatus['next']> {
@@ -61,7 +67,10 @@ async function nextRelease({ options, layout }: Session, { installed }: InstallS
   return { version, at, state: ready ? 'ready' : full ? 'full' : 'coming' }
 }
 
-/** Trust as the stored documents and the clock have it. */
+/**
+ * Trust as the stored documents and the clock have it. After a refused offer nobody can say that what is installed is
+ * the newest, whatever the documents from before it say.
+ */
 export async function trustStatus(
   session: Session,
   state: InstallState,
@@ -76,9 +85,13 @@ export async function trustStatus(
     release = verified.release
   }
   const decision = await session.trust.judgeStored(loaded.state, { channel, nowMs: clock() })
+  const refused = await readRefusal(session.options.fs, session.layout)
+  const reason = decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined
+  const isDoubted = refused !== undefined && decision.trust === 'current'
   return {
-    trust: decision.trust,
-    reason: decision.outcome === 'refused' && decision.trust !== 'pinned' ? decision.error : undefined,
+    trust: isDoubted ? 'stale' : decision.trust,
+    reason: reason ?? (isDoubted ? refused : undefined),
+    refused,
     published: publishedStatus(loaded.state, channel),
     notes: release?.manifest.notes,
     needsKey: release !== undefined && release.format.runtimeKey !== 'none',

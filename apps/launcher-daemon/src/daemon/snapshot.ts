@@ -141,6 +141,7 @@ export function untouchedStatus(folder: string, settings: Settings & { readonly 
     manifestSha256: undefined,
     trust: 'pinned',
     reason: undefined,
+    refused: undefined,
     published: undefined,
     rolesVersion: undefined,
     notes: undefined,

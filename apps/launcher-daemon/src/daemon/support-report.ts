@@ -158,13 +158,15 @@ function settingFacts(settings: Settings): Facts {
 }
 
 function statusFacts(status: EngineStatus): Facts {
-  const { version, sequence, trust, reason, offered, state, confirmed, failedStarts, unfinished, paused } = status
+  const { version, sequence, trust, reason, refused, offered, state, confirmed, failedStarts, unfinished, paused } =
+    status
   return [
     ['version', version ?? 'none'],
     ['sequence', sequence],
     ['newest known', offered],
     ['trust', trust],
     ['reason', reason === undefined ? undefined : `${reason.code} ${reason.message}`],
+    ['last refusal', refused === undefined ? undefined : `${refused.at} ${refused.code} ${refused.message}`],
     ['state', state],
     ['started well', confirmed],
     ['failed starts', failedStarts],

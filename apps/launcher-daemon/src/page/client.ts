@@ -172,6 +172,7 @@ function show(now: PageStatus): void {
   element('trust').textContent = trustText(now, trust)
   element('trust-mark').className = trust
   element('published').textContent = publishedText(now)
+  element('refused').textContent = now.refused === undefined ? '' : say('refusedOffer', { code: now.refused.code })
   element('key').textContent = say(now.version === undefined ? 'keyNone' : now.needsKey ? 'keyFine' : 'keyless')
   element('folder').textContent = shortened(now.folder)
   element('folder').title = now.folder

@@ -17,7 +17,7 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
     </fieldset>
     <p id="setup-figures" aria-live="polite"></p>
     <p id="setup-error" role="alert" hidden></p>
-    <div class="buttons"><button id="setup-install" class="main" type="button"></button></div>
+    <div class="buttons"><button id="setup-install" class="main" type="button" aria-describedby="setup-look"></button></div>
   </section>
 `
 
@@ -44,7 +44,7 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
       <summary data-word="details"></summary>
     <dl class="facts">
       <dt data-word="trustTitle"></dt><dd><span id="trust-mark" aria-hidden="true"></span><span id="trust"></span>
-        <span id="published"></span></dd>
+        <span id="published"></span> <span id="refused"></span></dd>
       <dt data-word="keyTitle"></dt><dd id="key"></dd>
       <dt data-word="folderTitle"></dt><dd id="folder"></dd>
     </dl>

@@ -11,11 +11,14 @@ interface FolderLook {
 
 /** The folder is looked at when the player stopped typing. */
 const LOOK_AFTER_MS = 400
+/** A folder that cannot be installed into is looked at again: the player may make room, or connect a disk. */
+const LOOK_AGAIN_MS = 3000
 let isTouched = false
 let shownOffer = ''
 let lookedAt: string | undefined
 let look: FolderLook | undefined
 let timer: ReturnType<typeof setTimeout> | undefined
+let again: ReturnType<typeof setTimeout> | undefined
 
 function folderField(): HTMLInputElement {
   return element<HTMLInputElement>('setup-folder')
@@ -44,8 +47,18 @@ function showFigures(): void {
   const isFull = look?.kind !== 'game' && wanted !== undefined && free !== undefined && free < wanted
   const said = { game: say('setupGame'), install: say('setupAgain'), new: '', empty: '', refused: say('error.folder') }
   element('setup-look').textContent = isFull ? say('setupFull') : look === undefined ? '' : said[look.kind]
-  element('setup-look').className = isFull || look?.kind === 'refused' ? 'bad' : ''
-  element('setup-install').textContent = say(look?.kind === 'game' ? 'useFolder' : 'install')
+  const isBlocked = isFull || look?.kind === 'refused'
+  element('setup-look').className = isBlocked ? 'bad' : ''
+  const install = element<HTMLButtonElement>('setup-install')
+  install.textContent = say(look?.kind === 'game' ? 'useFolder' : 'install')
+  install.disabled = isBlocked
+  if (isBlocked) again ??= setTimeout(lookAgain, LOOK_AGAIN_MS)
+}
+
+function lookAgain(): void {
+  again = undefined
+  lookedAt = undefined
+  if (page.status?.needsSetup === true) void lookNow()
 }
 
 async function lookNow(): Promise<void> {
@@ -101,6 +114,8 @@ export function watchSetup(): void {
   element('setup-install').addEventListener('click', () => void install())
   folderField().addEventListener('input', () => {
     isTouched = true
+    look = undefined // nothing is known of this folder yet
+    showFigures()
     clearTimeout(timer)
     timer = setTimeout(() => void lookNow(), LOOK_AFTER_MS)
   })

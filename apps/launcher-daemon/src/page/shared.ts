@@ -34,6 +34,7 @@ export interface PageStatus {
   trust: 'pinned' | 'current' | 'stale' | 'barred' | 'forked'
   published?: { signed: number; of: number; origin: string; index: number } | { until: string }
   reason?: { code: string; message: string }
+  refused?: { code: string }
   notes?: string
   components: readonly PagePart[]
   needsKey: boolean

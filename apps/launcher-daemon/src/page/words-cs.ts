@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Spouštím hru',
   'trust.pinned': 'Zatím nebylo nic zkontrolováno.',
   'trust.current': 'Pravá a aktuální.',
+  refusedOffer: 'Poslední nabídka serveru byla odmítnuta ({code}). Nainstalovaná verze zůstává beze změny.',
   'trust.older': 'Pravá. Nejnovější známá verze je {version}.',
   'trust.stale': 'Pravá. Server v poslední době nepotvrdil, že je nejnovější.',
   'trust.barred': 'Vydavatel tuto verzi stáhl.',

@@ -86,6 +86,8 @@ export const words: Words = {
   starting: 'Das Spiel startet',
   'trust.pinned': 'Es wurde noch nichts geprüft.',
   'trust.current': 'Echt und aktuell.',
+  refusedOffer:
+    'Das letzte Angebot des Servers wurde abgelehnt ({code}). Die installierte Version bleibt, wie sie ist.',
   'trust.older': 'Echt. Die neueste bekannte Version ist {version}.',
   'trust.stale': 'Echt. Der Server hat zuletzt nicht bestätigt, dass sie die neueste ist.',
   'trust.barred': 'Der Herausgeber hat diese Version zurückgezogen.',

@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Iniciando el juego',
   'trust.pinned': 'Todavía no se ha comprobado nada.',
   'trust.current': 'Auténtica y al día.',
+  refusedOffer: 'Se rechazó lo último que ofreció el servidor ({code}). La versión instalada se queda como está.',
   'trust.older': 'Auténtica. La versión más reciente conocida es {version}.',
   'trust.stale': 'Auténtica. El servidor no ha confirmado hace poco que sea la más reciente.',
   'trust.barred': 'El editor ha retirado esta versión.',

@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Lancement du jeu',
   'trust.pinned': 'Rien n’a encore été vérifié.',
   'trust.current': 'Authentique et à jour.',
+  refusedOffer: 'La dernière offre du serveur a été refusée ({code}). La version installée reste telle quelle.',
   'trust.older': 'Authentique. La version la plus récente connue est {version}.',
   'trust.stale': 'Authentique. Le serveur n’a pas confirmé récemment que c’est la plus récente.',
   'trust.barred': 'L’éditeur a retiré cette version.',

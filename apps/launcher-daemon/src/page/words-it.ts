@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Avvio del gioco',
   'trust.pinned': 'Non è stato ancora controllato nulla.',
   'trust.current': 'Autentica e aggiornata.',
+  refusedOffer: 'L’ultima offerta del server è stata rifiutata ({code}). La versione installata resta com’è.',
   'trust.older': 'Autentica. La versione più recente nota è la {version}.',
   'trust.stale': 'Autentica. Il server non ha confermato di recente che sia la più nuova.',
   'trust.barred': 'L’editore ha ritirato questa versione.',

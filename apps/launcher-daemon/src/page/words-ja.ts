@@ -86,6 +86,8 @@ export const words: Words = {
   starting: 'ゲームを起動中',
   'trust.pinned': 'まだ何も確認していません。',
   'trust.current': '本物で、最新です。',
+  refusedOffer:
+    'サーバーから最後に提供された内容は拒否されました ({code})。インストール済みのバージョンはそのままです。',
   'trust.older': '本物です。最新のバージョンは {version} です。',
   'trust.stale': '本物です。最新であることを最近サーバーに確認できていません。',
   'trust.barred': 'このバージョンは提供元が取り下げました。',

@@ -86,6 +86,7 @@ export const words: Words = {
   starting: '게임 시작 중',
   'trust.pinned': '아직 아무것도 확인하지 않았습니다.',
   'trust.current': '정품이며 최신입니다.',
+  refusedOffer: '서버가 마지막으로 제공한 내용은 거부되었습니다({code}). 설치된 버전은 그대로 유지됩니다.',
   'trust.older': '정품입니다. 알려진 최신 버전은 {version}입니다.',
   'trust.stale': '정품입니다. 최신인지 최근에 서버에서 확인하지 못했습니다.',
   'trust.barred': '배급사가 이 버전을 철회했습니다.',

@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Uruchamianie gry',
   'trust.pinned': 'Nic jeszcze nie sprawdzono.',
   'trust.current': 'Oryginalna i aktualna.',
+  refusedOffer: 'Ostatnia oferta serwera została odrzucona ({code}). Zainstalowana wersja pozostaje bez zmian.',
   'trust.older': 'Oryginalna. Najnowsza znana wersja to {version}.',
   'trust.stale': 'Oryginalna. Serwer nie potwierdził ostatnio, że jest najnowsza.',
   'trust.barred': 'Wydawca wycofał tę wersję.',

@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Iniciando o jogo',
   'trust.pinned': 'Nada foi verificado ainda.',
   'trust.current': 'Autêntica e atualizada.',
+  refusedOffer: 'A última oferta do servidor foi recusada ({code}). A versão instalada continua como está.',
   'trust.older': 'Autêntica. A versão mais nova conhecida é {version}.',
   'trust.stale': 'Autêntica. O servidor não confirmou há pouco que ela é a mais nova.',
   'trust.barred': 'A editora retirou esta versão.',

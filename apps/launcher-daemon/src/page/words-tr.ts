@@ -86,6 +86,7 @@ export const words: Words = {
   starting: 'Oyun başlatılıyor',
   'trust.pinned': 'Henüz hiçbir şey denetlenmedi.',
   'trust.current': 'Özgün ve güncel.',
+  refusedOffer: 'Sunucunun son sunduğu içerik reddedildi ({code}). Kurulu sürüm olduğu gibi kalır.',
   'trust.older': 'Özgün. Bilinen en yeni sürüm {version}.',
   'trust.stale': 'Özgün. Sunucu bunun en yeni sürüm olduğunu son zamanlarda doğrulamadı.',
   'trust.barred': 'Yayıncı bu sürümü geri çekti.',

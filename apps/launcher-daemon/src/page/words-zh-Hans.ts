@@ -86,6 +86,7 @@ export const words: Words = {
   starting: '正在启动游戏',
   'trust.pinned': '尚未进行任何检查。',
   'trust.current': '正版且为最新。',
+  refusedOffer: '服务器最近提供的内容已被拒绝（{code}）。已安装的版本保持不变。',
   'trust.older': '正版。已知的最新版本是 {version}。',
   'trust.stale': '正版。服务器近期未确认它是最新版本。',
   'trust.barred': '发行商已撤回此版本。',

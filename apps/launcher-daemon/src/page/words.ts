@@ -105,6 +105,7 @@ export const english = {
   starting: 'Starting the game',
   'trust.pinned': 'Nothing has been checked yet.',
   'trust.current': 'Genuine and up to date.',
+  refusedOffer: 'What the server offered last was refused ({code}). The installed version stays as it is.',
   'trust.older': 'Genuine. The newest known version is {version}.',
   'trust.stale': 'Genuine. The server has not confirmed lately that it is the newest.',
   'trust.barred': 'The publisher has withdrawn this version.',

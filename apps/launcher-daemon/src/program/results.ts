@@ -77,6 +77,7 @@ export function statusData(status: EngineStatus): { [name: string]: JsonValue } 
     sequence: status.sequence ?? null,
     trust: status.trust,
     reason: status.reason === undefined ? null : { code: status.reason.code, message: status.reason.message },
+    refused: status.refused === undefined ? null : { ...status.refused },
     published: status.published === undefined ? null : { ...status.published },
     newest: status.offered ?? null,
     roles_version: status.rolesVersion ?? null,
@@ -112,6 +113,9 @@ export function statusText(status: EngineStatus): string {
       `${isOlder ? `verified: this release comes from its publisher; the newest known one is ${status.offered ?? ''}` : trustWords[status.trust]}`,
   ]
   if (status.reason !== undefined) lines.push(`         ${status.reason.message} (${status.reason.code})`)
+  const { refused } = status
+  if (refused !== undefined && refused.code !== status.reason?.code)
+    lines.push(`Refused  ${refused.at}: ${refused.message} (${refused.code})`)
   if (status.paused) lines.push('Paused   downloads wait until they are resumed')
   return lines.join('\n')
 }

@@ -33,6 +33,8 @@ export interface Layout {
   readonly head: string
   /** Notices of keys that ended themselves. */
   readonly kills: string
+  /** Why the last offer was refused; there while no later one was accepted. */
+  readonly refused: string
   readonly manifests: string
   readonly evidence: string
   readonly runtimeKeyCache: string
@@ -75,6 +77,7 @@ export function layoutOf(root: string): Layout {
     roles: join(trust, 'roles'),
     head: join(trust, 'head.json'),
     kills: join(trust, 'kills.json'),
+    refused: join(trust, 'refused.json'),
     manifests: join(trust, 'manifests'),
     evidence: join(trust, 'evidence'),
     runtimeKeyCache: join(updates, 'runtime-keys.sealed'),
