@@ -1,3 +1,4 @@
+import { requireMembers } from '@keyturn/primitives'
 import type { Place } from './key-state.ts'
 import type { VerifiedEvent } from './log.ts'
 import type { VerifiedLog } from './verified-log.ts'
@@ -42,6 +43,8 @@ export function compareLogs(ours: VerifiedLog, theirs: VerifiedLog): LogRelation
 
 /** Whether a verified log holds a place: in its chain, among its superseded interactions, or not at all. */
 export function findPlace(log: VerifiedLog, place: Place): 'accepted' | 'superseded' | 'missing' {
+  requireMembers(log, 'log', ['events', 'superseded'])
+  requireMembers(place, 'place', ['sn', 'said'])
   if (log.events[place.sn]?.said === place.said) return 'accepted'
   return log.superseded.some(({ sn, said }) => sn === place.sn && said === place.said) ? 'superseded' : 'missing'
 }

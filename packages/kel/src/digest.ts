@@ -1,4 +1,4 @@
-import { blake2b256, blake3, sha256, utf8Encode } from '@keyturn/primitives'
+import { blake2b256, blake3, requireBytes, sha256, utf8Encode } from '@keyturn/primitives'
 import { blake2s } from '@noble/hashes/blake2.js'
 import { sha3_256 } from '@noble/hashes/sha3.js'
 import { blake3Chunk, MAX_CHUNK_BYTES } from './blake3-chunk.ts'
@@ -52,6 +52,7 @@ export interface DigestSeal {
  * @param bytes - The literal bytes of the document.
  */
 export function sha256DigestSeal(bytes: Uint8Array): DigestSeal {
+  requireBytes(bytes, 'bytes')
   return { d: digestText(bytes, 'I') }
 }
 

@@ -1,3 +1,4 @@
+import { requireMembers, requireText } from '@keyturn/primitives'
 import { parseMatter } from './cesr/matter.ts'
 import { KelError } from './errors.ts'
 import type { Place } from './key-state.ts'
@@ -18,6 +19,7 @@ const form = /^did:keri:([A-Za-z0-9_-]{44})(?:\?sn=(0|[1-9][0-9]{0,15})&said=([A
  * @throws {@link KelError} `KEL_PIN`.
  */
 export function parsePin(text: string): Pin {
+  requireText(text, 'text')
   const match = form.exec(text)
   const refuse = (cause?: unknown): KelError =>
     new KelError('KEL_PIN', `Pin ${quoted(text)} is not did:keri:<prefix>?sn=<number>&said=<SAID>`, { cause })
@@ -35,7 +37,9 @@ export function parsePin(text: string): Pin {
 }
 
 /** Writes a pin; {@link parsePin} reads it back. */
-export function formatPin({ prefix, place }: Pin): string {
+export function formatPin(pin: Pin): string {
+  requireMembers(pin, 'pin', ['prefix'])
+  const { prefix, place } = pin
   const bare = `did:keri:${prefix}`
   return place === undefined ? bare : `${bare}?sn=${place.sn}&said=${place.said}`
 }

@@ -5,6 +5,8 @@ import {
   hexDecode,
   hexEncode,
   parseStrictJson,
+  requireBytes,
+  requireMembers,
   sha256,
   utf8Encode,
 } from '@keyturn/primitives'
@@ -191,6 +193,9 @@ export interface StatementContent {
  * @throws {@link KelError} `KEL_SIGNATURE` when the signer's keys do not reach the threshold.
  */
 export async function signStatement(state: KeyState, content: StatementContent, signer: Signer): Promise<Uint8Array> {
+  requireMembers(state, 'state', ['prefix', 'said'])
+  requireMembers(content, 'content', ['purpose', 'sha256'])
+  requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const payload = writeStatement({
     purpose: content.purpose,
     identity: state.prefix,
@@ -219,5 +224,6 @@ export async function signStatement(state: KeyState, content: StatementContent, 
 
 /** SHA-256 of a file in the form that statements use. */
 export function statementDigest(content: Uint8Array): string {
+  requireBytes(content, 'content')
   return hexEncode(sha256(content))
 }

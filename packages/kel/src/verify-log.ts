@@ -1,3 +1,4 @@
+import { requireBytes, requireMembers } from '@keyturn/primitives'
 import { findPlace } from './compare-logs.ts'
 import { KelError } from './errors.ts'
 import { Intake } from './intake.ts'
@@ -47,6 +48,7 @@ export function delegatorContext(delegator: VerifiedLog | undefined): VerifyCont
  * @example `const { state } = verifyLog(bytes, { pin })`
  */
 export function verifyLog(stream: Uint8Array, options: VerifyLogOptions = {}): VerifiedLog {
+  requireBytes(stream, 'stream')
   const reading = new LogReading(stream, options)
   for (const placed of placedFrames(plainBytes(stream))) reading.take(placed)
   return reading.finish()
@@ -67,6 +69,8 @@ export interface VerifyLogAsyncOptions extends VerifyLogOptions {
  *   `node:timers/promises`
  */
 export async function verifyLogAsync(stream: Uint8Array, options: VerifyLogAsyncOptions): Promise<VerifiedLog> {
+  requireBytes(stream, 'stream')
+  requireMembers(options, 'options', ['pause'])
   const reading = new LogReading(stream, options)
   const pace = new Pace(options.pause)
   for (const placed of placedFrames(plainBytes(stream))) {

@@ -1,4 +1,13 @@
-import { dssePae, ed25519Verify, equalBytes, hexDecode, isRecord, sha256 } from '@keyturn/primitives'
+import {
+  dssePae,
+  ed25519Verify,
+  equalBytes,
+  hexDecode,
+  isRecord,
+  requireBytes,
+  requireMembers,
+  sha256,
+} from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { encodeMatter } from './cesr/matter.ts'
 import { KelError } from './errors.ts'
@@ -140,6 +149,9 @@ export function verifyStatement(
   log: VerifiedLog,
   options: VerifyStatementOptions = {},
 ): VerifiedStatement {
+  requireBytes(envelope, 'envelope')
+  requireBytes(digest, 'digest')
+  requireMembers(log, 'log', ['events', 'state'])
   const { statement, payload, signatures, proof } = parseStatementEnvelope(envelope)
   const { purpose = 'file' } = options
   if (statement.purpose !== purpose)

@@ -26,6 +26,13 @@ export type Passphrase = string | Uint8Array | RandomSecret
 const MIN_RANDOM_SECRET_BYTES = 32
 const SALT_BYTES = 32
 
+/** Refuses what can be no passphrase at all. @throws TypeError that names the argument. */
+export function requirePassphrase(passphrase: Passphrase): void {
+  const isSecret = typeof passphrase === 'object' && passphrase !== null && 'randomSecret' in passphrase
+  if (typeof passphrase !== 'string' && !(passphrase instanceof Uint8Array) && !isSecret)
+    throw new TypeError('passphrase must be a string, a Uint8Array or a random secret')
+}
+
 /** Said when the current generation was missing or damaged and the one before it was opened. */
 export interface KeystoreRecovery {
   readonly reason: string

@@ -1,4 +1,12 @@
-import { equalBytes, systemClock, systemRandom, utf8Decode, utf8Encode, wipe } from '@keyturn/primitives'
+import {
+  equalBytes,
+  requireMembers,
+  systemClock,
+  systemRandom,
+  utf8Decode,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
 import type { Clock, RandomSource, SecretBytes } from '@keyturn/primitives'
 import type { KeyState } from '@keyturn/vault-kdf'
 import {
@@ -15,7 +23,7 @@ import { KeystoreDraft } from './draft.ts'
 import type { EntryChange } from './draft.ts'
 import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
 import { KeystoreError } from './errors.ts'
-import { kekOf, newKdf, openGenerations } from './generations.ts'
+import { kekOf, newKdf, openGenerations, requirePassphrase } from './generations.ts'
 import type { KeystoreRecovery, OpenedKeystore, Passphrase } from './generations.ts'
 import type { KeystoreStorage } from './storage.ts'
 
@@ -83,6 +91,8 @@ export class Keystore {
     passphrase: Passphrase,
     options: KeystoreOptions = {},
   ): Promise<Keystore> {
+    requireMembers(storage, 'storage', ['read', 'write', 'lock'])
+    requirePassphrase(passphrase)
     const { random = systemRandom, clock = systemClock, scryptLogN } = options
     const unlock = await storage.lock()
     try {
@@ -112,6 +122,8 @@ export class Keystore {
     passphrase: Passphrase,
     options: KeystoreOptions = {},
   ): Promise<Keystore> {
+    requireMembers(storage, 'storage', ['read', 'write', 'lock'])
+    requirePassphrase(passphrase)
     return new Keystore(storage, options, await openGenerations(storage, passphrase))
   }
 

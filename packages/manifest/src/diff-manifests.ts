@@ -1,3 +1,4 @@
+import { requireMembers } from '@keyturn/primitives'
 import type { ManifestFile, ReleaseManifest } from './model.ts'
 
 /** A file of both releases with other bytes. */
@@ -20,6 +21,8 @@ export interface ManifestDiff {
 
 /** Compares two releases by path and hash. */
 export function diffManifests(before: ReleaseManifest, after: ReleaseManifest): ManifestDiff {
+  requireMembers(before, 'before', ['files'])
+  requireMembers(after, 'after', ['files'])
   const old = new Map(before.files.map((file) => [file.path, file]))
   const blobs = new Set(before.files.map(({ sha256 }) => sha256))
   const added: ManifestFile[] = []

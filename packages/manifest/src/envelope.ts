@@ -6,6 +6,8 @@ import {
   hexDecode,
   hexEncode,
   PrimitivesError,
+  requireBytes,
+  requireList,
   sha256Hex,
   utf8Encode,
 } from '@keyturn/primitives'
@@ -245,6 +247,8 @@ export async function signManifest(
   signers: readonly DocumentSigner[],
   existing?: Uint8Array,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  requireBytes(manifest, 'manifest')
+  requireList(signers, 'signers')
   const digest = sha256Hex(manifest)
   const kept = existing && parseSignatures(existing)
   if (kept !== undefined && kept.payloadSha256 !== digest) {
@@ -270,6 +274,8 @@ export async function signHead(
   signers: readonly DocumentSigner[],
   existing: readonly EnvelopeSignature[] = [],
 ): Promise<Uint8Array<ArrayBuffer>> {
+  requireBytes(payload, 'payload')
+  requireList(signers, 'signers')
   return envelopeBytes({
     payloadType: payloadTypes.head,
     payload: base64Encode(payload),

@@ -3,8 +3,9 @@ import {
   isRecord,
   isStrongEd25519PublicKey,
   parseStrictJson,
-  printable,
   PrimitivesError,
+  printable,
+  requireBytes,
 } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
@@ -87,6 +88,7 @@ export function parseDocument(
   maxBytes: number,
   list?: ObjectList<unknown>,
 ): Fields {
+  requireBytes(bytes, 'bytes')
   if (bytes.length > maxBytes) {
     throw new ManifestError('MAN_LIMIT', `Cannot read ${kind.name}: ${bytes.length} bytes are over ${maxBytes}`)
   }

@@ -1,3 +1,4 @@
+import { requireMembers } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
 import { parseDocument } from './fields.ts'
 import type { DocumentKind, Fields } from './fields.ts'
@@ -112,6 +113,7 @@ function pinMembers({ version, sequence, sha256, length }: ManifestPin): Record<
  * @throws {@link ManifestError} `MAN_SCHEMA`, `MAN_URL` for a head no reader would take.
  */
 export function writeHead(head: Head): Uint8Array<ArrayBuffer> {
+  requireMembers(head, 'head', ['product', 'manifest'])
   const payload = documentBytes({
     type: TYPE,
     schema: 1,

@@ -1,4 +1,4 @@
-import { hexEncode, printable, utf8Encode } from '@keyturn/primitives'
+import { hexEncode, printable, requireMembers, utf8Encode } from '@keyturn/primitives'
 import { parsePolicy, TlogError } from '@keyturn/tlog'
 import { parseDocument } from './fields.ts'
 import type { DocumentKind, Fields } from './fields.ts'
@@ -109,6 +109,7 @@ function roleMembers({ keys, threshold }: Role): { keys: string[]; threshold: nu
  * @throws {@link ManifestError} `TRUST_ROLES` for a document no reader would take.
  */
 export function writeRoles(document: RoleDocument): Uint8Array<ArrayBuffer> {
+  requireMembers(document, 'document', ['product', 'roles'])
   const bytes = documentBytes({
     type: TYPE,
     schema: 1,

@@ -1,4 +1,4 @@
-import { printable } from '@keyturn/primitives'
+import { printable, requireText } from '@keyturn/primitives'
 import { ManifestError } from './errors.ts'
 import { isPublicKeyHex } from './fields.ts'
 import { parseTime } from './time.ts'
@@ -72,6 +72,7 @@ export function pinnedKeysRoot(keys: readonly PinnedKey[]): PinnedKeysRoot {
  * @throws {@link ManifestError} `TRUST_INVALID`.
  */
 export function parseTrustRoot(text: string): TrustRoot {
+  requireText(text, 'text')
   const match = KERI.exec(text)
   if (match !== null) return parseKelRoot(text, match)
   if (!text.startsWith('key:')) refuse(text, 'did:keri:<prefix>?sn=<number>&said=<SAID> or key:<64 hex> is due')

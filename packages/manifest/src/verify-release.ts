@@ -1,4 +1,4 @@
-import { KeyturnError } from '@keyturn/primitives'
+import { KeyturnError, requireMembers } from '@keyturn/primitives'
 import { startCycle } from './cycle.ts'
 import type { Cycle } from './cycle.ts'
 import type {
@@ -94,6 +94,9 @@ function answer(request: DocumentRequest, input: ReleaseInput): DocumentAnswer {
  * @returns An accepted release, a reason to stay, or a refusal with its code. Never throws for what is in the input.
  */
 export function verifyRelease(input: ReleaseInput, state: TrustState, options: VerifyOptions): ReleaseDecision {
+  requireMembers(input, 'input', [])
+  requireMembers(state, 'state', ['root', 'channels'])
+  requireMembers(options, 'options', ['channel', 'nowMs'])
   const steps = releaseSteps(state, options, input.earlierRoles)
   let step = steps.next()
   while (step.done !== true) step = steps.next(answer(step.value, input))

@@ -1,4 +1,4 @@
-import { compareBytes, utf8Encode } from '@keyturn/primitives'
+import { compareBytes, requireMembers, utf8Encode } from '@keyturn/primitives'
 import { checkManifestContent } from './check-manifest.ts'
 import type { Component, ContentKey, IndexReference, LauncherFile, ManifestFile, ReleaseManifest } from './model.ts'
 import { DEFAULT_FORMAT } from './parse-manifest.ts'
@@ -85,6 +85,7 @@ export function sortFiles(files: readonly ManifestFile[]): ManifestFile[] {
  * @throws {@link ManifestError} `MAN_PATH`, `MAN_PATH_COLLISION`, `MAN_SCHEMA` for a manifest no reader would take.
  */
 export function writeManifest(manifest: ReleaseManifest): Uint8Array<ArrayBuffer> {
+  requireMembers(manifest, 'manifest', ['version', 'files'])
   checkManifestContent(manifest)
   return documentBytes({
     format: unless(manifest.format, DEFAULT_FORMAT),

@@ -1,4 +1,4 @@
-import { collectBytes, utf8Decode, utf8Encode } from '@keyturn/primitives'
+import { collectBytes, requireText, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { KEY_LIST_PATH, recordPath } from './device-id.ts'
 import { combineDirectories, relayDirectory } from './directories.ts'
 import type { KeyDirectory } from './directory.ts'
@@ -102,6 +102,7 @@ export function releaseServerDirectory(
   url: string,
   options: Omit<HomeserverOptions, 'url'> & Pick<RelayClientOptions, 'clock'> = {},
 ): KeyDirectory {
+  requireText(url, 'url')
   const base = url.replace(/\/+$/, '')
   const { clock, ...homeserver } = options
   const relay = relayDirectory({

@@ -1,4 +1,11 @@
-import { ed25519PublicKey, isStrongEd25519PublicKey, systemRandom, z32Decode, z32Encode } from '@keyturn/primitives'
+import {
+  ed25519PublicKey,
+  isStrongEd25519PublicKey,
+  requireBytes,
+  systemRandom,
+  z32Decode,
+  z32Encode,
+} from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 
@@ -34,6 +41,7 @@ export function createTransportIdentity(
  * @throws {@link NoiseKeysError} `NK_IDENTITY` for a key that is not canonical or of low order.
  */
 export function transportIdentity(publicKey: Uint8Array): TransportIdentity {
+  requireBytes(publicKey, 'publicKey')
   if (!isStrongEd25519PublicKey(publicKey)) {
     throw new NoiseKeysError('NK_IDENTITY', 'Transport identity is not a canonical Ed25519 public key of full order')
   }

@@ -1,4 +1,4 @@
-import { base64Decode, base64Encode } from '@keyturn/primitives'
+import { base64Decode, base64Encode, requireText } from '@keyturn/primitives'
 import { NoiseKeysError } from './errors.ts'
 import { canonicalX25519PublicKey } from './public-key.ts'
 
@@ -114,6 +114,7 @@ function assertConsistent(record: StatefulKeyRecord): void {
  *   `NK_LOW_ORDER`.
  */
 export function parseKeyRecord(text: string): ParsedKeyRecord {
+  requireText(text, 'text')
   if (text.length > MAX_RECORD_BYTES) fail(`it has ${text.length} characters, at most ${MAX_RECORD_BYTES} are read`)
   const fields = splitFields(text)
   const record = fields.has('sig2') ? parseStateful(text, fields) : parsePlain(text, fields)

@@ -1,4 +1,12 @@
-import { PrimitivesError, equalBytes, openAes256Gcm, sealAes256Gcm, wipe } from '@keyturn/primitives'
+import {
+  equalBytes,
+  openAes256Gcm,
+  PrimitivesError,
+  requireBytes,
+  requireMembers,
+  sealAes256Gcm,
+  wipe,
+} from '@keyturn/primitives'
 import { MessageKeys } from './derive.ts'
 import type { PartitionKey } from './derive.ts'
 import { VaultError } from './errors.ts'
@@ -84,8 +92,11 @@ export function sealEnvelope(
   partitionKey: PartitionKey,
   place: Omit<Place, 'partition'>,
   plaintext: Uint8Array,
-  { keyVersion, salt }: SealOptions,
+  options: SealOptions,
 ): Uint8Array {
+  requireBytes(plaintext, 'plaintext')
+  requireMembers(options, 'options', ['keyVersion', 'salt'])
+  const { keyVersion, salt } = options
   if (salt.length !== SALT_BYTES) throw new RangeError(`Message salt has ${salt.length} bytes, expected ${SALT_BYTES}`)
   if (plaintext.length > MAX_PLAINTEXT_BYTES) {
     throw new VaultError(
@@ -185,6 +196,7 @@ export function openEnvelope(
   place: Omit<Place, 'partition'>,
   envelope: Uint8Array,
 ): Uint8Array {
+  requireBytes(envelope, 'envelope')
   const result = tryOpenEnvelope(partitionKey, place, envelope)
   if ('plaintext' in result) return result.plaintext
   throw new VaultError('VK_AUTH', 'Cannot open record: the bytes do not belong to this key and place')

@@ -1,4 +1,4 @@
-import { PrimitivesError, systemRandom } from '@keyturn/primitives'
+import { PrimitivesError, requireBytes, requireText, systemRandom } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { KEY_BYTES } from './limits.ts'
@@ -13,6 +13,8 @@ import { unwrapMaster, wrapMaster } from './wrap.ts'
  * @param kek - 32 bytes, secret.
  */
 export function kekProvider(id: string, kek: Uint8Array, random: RandomSource = systemRandom): MasterKeyProvider {
+  requireText(id, 'id')
+  requireBytes(kek, 'kek')
   if (kek.length !== KEY_BYTES)
     throw new RangeError(`Key-encryption key has ${kek.length} bytes, ${KEY_BYTES} are wanted`)
   const wrap = async (plaintext: Uint8Array, context: WrapContext): Promise<Uint8Array> =>

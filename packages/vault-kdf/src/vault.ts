@@ -1,4 +1,4 @@
-import { hexEncode, systemRandom, wipe } from '@keyturn/primitives'
+import { hexEncode, requireMembers, systemRandom, wipe } from '@keyturn/primitives'
 import type { Clock, JsonObject, RandomSource } from '@keyturn/primitives'
 import { parseCheckpoint, writeCheckpoint } from './audit/checkpoint.ts'
 import type { Checkpoint } from './audit/checkpoint.ts'
@@ -78,6 +78,8 @@ export class Vault {
    * @throws VaultError `VK_CONFLICT` when the store has a keyring already, `VK_PROVIDER`, `VK_STORE_IO`.
    */
   static async create(store: VaultStore, provider: MasterKeyProvider, options: VaultOptions = {}): Promise<Vault> {
+    requireMembers(store, 'store', ['get', 'apply', 'readDocument'])
+    requireMembers(provider, 'provider', ['generate', 'unwrap'])
     const vaultId = hexEncode((options.random ?? systemRandom)(16))
     const at = (options.clock ?? Date.now)()
     const secret = await provider.generate({ vaultId, keyVersion: 0, purpose: 'audit' })
@@ -115,6 +117,8 @@ export class Vault {
    * `VK_PROVIDER`.
    */
   static async open(store: VaultStore, provider: MasterKeyProvider, options: VaultOptions = {}): Promise<Vault> {
+    requireMembers(store, 'store', ['get', 'apply', 'readDocument'])
+    requireMembers(provider, 'provider', ['generate', 'unwrap'])
     const document = await store.readDocument(keyringDocumentName)
     if (document === undefined) throw new VaultError('VK_NOT_FOUND', 'The store holds no vault')
     const keyring = await Keyring.load(document.bytes, provider, options)

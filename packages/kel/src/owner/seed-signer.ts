@@ -1,4 +1,4 @@
-import { ed25519PublicKey, ed25519Sign } from '@keyturn/primitives'
+import { ed25519PublicKey, ed25519Sign, requireList } from '@keyturn/primitives'
 import type { Signer } from '../signer.ts'
 
 /**
@@ -8,6 +8,7 @@ import type { Signer } from '../signer.ts'
  * @param seeds - Ed25519 seeds, 32 bytes each, secret.
  */
 export function seedSigner(seeds: readonly Uint8Array[]): Signer {
+  requireList(seeds, 'seeds')
   return {
     publicKeys: seeds.map((seed) => ed25519PublicKey(seed)),
     sign(message, keyIndex) {

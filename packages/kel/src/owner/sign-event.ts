@@ -1,4 +1,4 @@
-import { concatBytes, ed25519Verify, equalBytes, utf8Encode } from '@keyturn/primitives'
+import { concatBytes, ed25519Verify, equalBytes, requireList, requireMembers, utf8Encode } from '@keyturn/primitives'
 import { buildAbandonment, buildInception, buildInteraction, buildRotation } from './build.ts'
 import type { InceptionPlan, RotationPlan, UnsignedEvent } from './build.ts'
 import { sealSourceGroup, signatureGroup, witnessGroup } from '../cesr/attachments.ts'
@@ -151,6 +151,8 @@ function stateAfter(state: KeyState | undefined, event: KeyEvent): KeyState {
  *   buildInception}.
  */
 export async function incept(plan: InceptionPlan, signer: Signer, options?: AttachOptions): Promise<SignedEvent> {
+  requireMembers(plan, 'plan', ['keys'])
+  requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const unsigned = buildInception(plan)
   return attachSignatures(
     undefined,
@@ -171,6 +173,9 @@ export async function rotate(
   signer: Signer,
   options?: AttachOptions,
 ): Promise<SignedEvent> {
+  requireMembers(state, 'state', ['prefix', 'nextDigests'])
+  requireMembers(plan, 'plan', ['keys'])
+  requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const unsigned = buildRotation(state, plan)
   return attachSignatures(
     state,
@@ -187,6 +192,9 @@ export async function interact(
   signer: Signer,
   options?: AttachOptions,
 ): Promise<SignedEvent> {
+  requireMembers(state, 'state', ['prefix', 'nextDigests'])
+  requireList(seals, 'seals')
+  requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const unsigned = buildInteraction(state, seals)
   return attachSignatures(state, unsigned, await collectSignatures(unsigned.body, state.publicKeys, signer), options)
 }

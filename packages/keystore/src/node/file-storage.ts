@@ -9,7 +9,7 @@ import {
   writeFileAtomic,
 } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
-import { PrimitivesError, equalBytes } from '@keyturn/primitives'
+import { PrimitivesError, equalBytes, requireText } from '@keyturn/primitives'
 import { KeystoreError } from '../errors.ts'
 import { MAX_KEYSTORE_BYTES } from '../limits.ts'
 import type { KeystoreStorage } from '../storage.ts'
@@ -35,6 +35,7 @@ const groupAndOthers = 0o077
  * `path` is a symbolic link, all of them are beside the file it leads to, so that nothing stays on this disk.
  */
 export function fileStorage(path: string, options: FileStorageOptions = {}): KeystoreStorage {
+  requireText(path, 'path')
   const { lockWaitMs = 5_000, keepPrevious = true, fs = nodeFileSystem } = options
   return {
     description: path,

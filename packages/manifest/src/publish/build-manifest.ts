@@ -1,3 +1,4 @@
+import { requireList, requireMembers } from '@keyturn/primitives'
 import { checkManifestContent, manifestTotals } from '../check-manifest.ts'
 import type {
   Component,
@@ -124,6 +125,8 @@ function extension(place: ReleasePlace, nowMs: number, files: readonly ManifestF
  * @throws {@link ManifestError} `MAN_VERSION`, `MAN_PATH`, `MAN_PATH_COLLISION`, `MAN_SCHEMA`.
  */
 export function buildManifest(entries: readonly ManifestEntry[], options: BuildManifestOptions): ReleaseManifest {
+  requireList(entries, 'entries')
+  requireMembers(options, 'options', ['version', 'nowMs'])
   const { version, nowMs, launcher, release, format = DEFAULT_FORMAT } = options
   // Schema 1 orders releases by their versions, schema 2 by their sequences.
   if (release === undefined) checkDatedVersion(version, options.allowTag)

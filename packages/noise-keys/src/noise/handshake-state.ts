@@ -1,4 +1,4 @@
-import { concatBytes, systemRandom, wipe } from '@keyturn/primitives'
+import { concatBytes, requireMembers, systemRandom, wipe } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { MAX_MESSAGE_BYTES, TAG_BYTES } from './cipher-state.ts'
@@ -63,6 +63,8 @@ export class HandshakeState {
 
   /** @throws {@link NoiseKeysError} `NK_HANDSHAKE` (unknown protocol), `NK_KEY`; TypeError when a key is missing. */
   constructor(protocol: string | NoiseProtocol, options: HandshakeOptions) {
+    if (typeof protocol !== 'string') requireMembers(protocol, 'protocol', ['pattern', 'dh', 'cipher', 'hash'])
+    requireMembers(options, 'options', ['role'])
     this.protocol = typeof protocol === 'string' ? noiseProtocol(protocol) : protocol
     this.role = options.role
     this.#static = options.staticKey

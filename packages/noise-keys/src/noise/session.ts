@@ -1,4 +1,4 @@
-import { equalBytes, systemClock } from '@keyturn/primitives'
+import { equalBytes, requireMembers, systemClock } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { MAX_PLAINTEXT_BYTES } from './cipher-state.ts'
@@ -61,6 +61,7 @@ export class NoiseSession {
 
   /** @param result - Taken over: the session wipes its keys when it ends. */
   constructor(result: HandshakeResult, options: SessionOptions = {}) {
+    requireMembers(result, 'result', ['send', 'receive', 'handshakeHash'])
     this.remoteStatic = result.remoteStatic
     this.id = result.handshakeHash
     this.#result = result

@@ -4,6 +4,8 @@ import {
   blake2b512,
   openAes256Gcm,
   openChaCha20Poly1305,
+  requireMembers,
+  requireText,
   sealAes256Gcm,
   sealChaCha20Poly1305,
   sha256,
@@ -121,6 +123,7 @@ function withHmac(hashLength: number, blockLength: number, hash: (bytes: Uint8Ar
  * @example `noiseProtocol('Noise_NK_25519_ChaChaPoly_SHA256')`
  */
 export function noiseProtocol(name: string): NoiseProtocol {
+  requireText(name, 'name')
   const [prefix, pattern, dhName = '', cipherName = '', hashName = '', ...rest] = name.split('_')
   const dh = pick(DH_FUNCTIONS, dhName)
   const cipher = pick(CIPHER_FUNCTIONS, cipherName)
@@ -142,6 +145,7 @@ export function noiseKeyPair(
   secretKey?: Uint8Array,
   random: RandomSource = systemRandom,
 ): NoiseKeyPair {
+  requireMembers(dh, 'dh', ['keyLength', 'publicKey'])
   const secret = secretKey ?? random(dh.keyLength)
   if (secret.length !== dh.keyLength)
     throw new NoiseKeysError('NK_KEY', `Secret key has ${secret.length} bytes, wanted ${dh.keyLength}`)

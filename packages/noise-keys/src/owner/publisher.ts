@@ -1,4 +1,4 @@
-import { systemClock, wipe } from '@keyturn/primitives'
+import { requireMembers, systemClock, wipe } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
 import type { KeyDirectory } from '../directory.ts'
 import { NoiseKeysError } from '../errors.ts'
@@ -53,6 +53,7 @@ export class Publisher {
 
   /** @throws {@link NoiseKeysError} `NK_METADATA` when what was stored is damaged, or of another identity. */
   constructor(options: PublisherOptions) {
+    requireMembers(options, 'options', ['identity', 'directory', 'withSeed', 'store'])
     const { identity, stored, policy } = options
     this.#options = options
     this.#metadata = stored === undefined ? emptyMetadata(identity.name, policy) : parseMetadata(stored)

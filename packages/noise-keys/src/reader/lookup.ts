@@ -1,3 +1,4 @@
+import { requireList, requireMembers } from '@keyturn/primitives'
 import type { KeyDirectory } from '../directory.ts'
 import { NoiseKeysError } from '../errors.ts'
 import type { KeyFloors } from './floors.ts'
@@ -27,6 +28,10 @@ export async function lookUpKeys(
   floors: KeyFloors,
   options: LookupOptions,
 ): Promise<KeyVerdict[]> {
+  requireMembers(directory, 'directory', ['read'])
+  requireMembers(identity, 'identity', ['name', 'publicKey'])
+  requireMembers(floors, 'floors', ['of'])
+  requireMembers(options, 'options', ['nowS'])
   const { nowS, policy, signal } = options
   const known = floors.of(identity.name).validated !== undefined
   try {
@@ -47,6 +52,7 @@ export async function lookUpKeys(
  * @throws {@link NoiseKeysError} the code of the best verdict there is; `NK_NOT_FOUND` without any.
  */
 export function preferredKey(verdicts: readonly KeyVerdict[]): KeyVerdict & { readonly publicKey: Uint8Array } {
+  requireList(verdicts, 'verdicts')
   const [best] = verdicts
   if (best === undefined) throw new NoiseKeysError('NK_NOT_FOUND', 'The identity has published no key')
   if (isUsable(best) && best.publicKey !== undefined) return { ...best, publicKey: best.publicKey }
