@@ -222,6 +222,11 @@ export const manifestErrors = {
     meaning: 'A content key id was used again with another verifier or commitment.',
     remedy: 'Give the new content key a new key_id',
   },
+  MAN_FILE: {
+    kind: 'auth',
+    meaning: 'A downloaded file is not one that the signed release names, or its bytes differ.',
+    remedy: 'Download it again, from another place',
+  },
   MAN_INDEX: {
     kind: 'input',
     meaning: 'A chunk index is malformed or belongs to another blob.',

@@ -17,6 +17,7 @@ export { parseRoles } from './role-document.ts'
 export { parseTime } from './time.ts'
 export { formatTrustRoot, parseTrustRoot, pinnedKeysRoot } from './trust-root.ts'
 export { floorOf, initialTrustState, parseTrustState, writeTrustState } from './trust-state.ts'
+export { verifyDownload } from './verify-download.ts'
 export { verifyInstalled } from './verify-installed.ts'
 export { releaseSteps, verifyRelease } from './verify-release.ts'
 export { compareVersions } from './version.ts'
@@ -78,5 +79,6 @@ export type {
   Unwitnessed,
   Witnessed,
 } from './trust-state.ts'
+export type { VerifiedDownload, VerifyDownloadOptions } from './verify-download.ts'
 export type { InstalledDecision, InstalledDocuments } from './verify-installed.ts'
 export type { ReleaseVersion } from './version.ts'

@@ -1,4 +1,5 @@
 export { buildManifest, manifestPin } from './build-manifest.ts'
+export { publishFiles, rotatePublication, startPublication } from './publish-files.ts'
 export { addHeadSignature, payloadTypes, signHead, signManifest } from '../envelope.ts'
 export { writeHead } from '../head.ts'
 export { formatLogEntry, offerDigest } from '../log-entry.ts'
@@ -9,4 +10,11 @@ export { checkVersionName, nextVersion } from '../version.ts'
 export { sortFiles, writeManifest } from '../write-manifest.ts'
 
 export type { BuildManifestOptions, ManifestEntry, ReleasePlace } from './build-manifest.ts'
+export type {
+  FileToPublish,
+  IdentityKeys,
+  PublicationKeys,
+  PublishFilesOptions,
+  StartPublicationOptions,
+} from './publish-files.ts'
 export type { DocumentSigner, SignedManifest } from '../envelope.ts'
