@@ -69,7 +69,7 @@ describe('README.md', () => {
     const text = await readFile(readme, 'utf8')
     const section = text.slice(text.indexOf('## Use it'), text.indexOf('## The keys'))
     const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
-    expect(blocks).toHaveLength(5)
+    expect(blocks).toHaveLength(6)
     for (const name of ['bin', 'stick', 'client/data']) await mkdir(join(folder, name), { recursive: true })
     await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" --yes "$@"\n`, {
       mode: 0o755,
@@ -82,6 +82,7 @@ describe('README.md', () => {
     const trap = `trap '[ -z "\${SERVER:-}" ] || kill "$SERVER"' EXIT\n`
     const { code, output } = await run(trap + asDone(blocks.join('\n'), await freePort()))
     expect(code, output).toBe(0)
+    expect(output).toContain('-1.0.0-linux-x64.tar.gz')
     expect(output).toContain('runs with key 1')
     expect(output).toContain('Content key 2 is in force')
     expect(output).toContain('Sound')

@@ -436,6 +436,45 @@ describe('keyturn launcher build', () => {
     expect((await keyturn(...build, ...open)).error.code).toBe('LB_SERVER')
     expect(existsSync(world.path('dist'))).toBe(false)
   })
+
+  it('says with --dry-run what it would make and what is missing, and makes nothing', async () => {
+    await project({ name: 'My Game' })
+    const out = world.path('dist')
+    const dry = ['launcher', 'build', '--project', file(), '--server', 'https://updates.example.org', '--dry-run']
+    const pathBefore = process.env['PATH']
+    process.env['PATH'] = world.path('bin')
+    try {
+      const bare = await keyturn(...dry, '--out', out)
+      expect(bare.data).toMatchObject({
+        can_build: false,
+        files: [
+          { kind: 'executable', path: join(out, 'win-x64', 'My Game.exe') },
+          { kind: 'executable', path: join(out, 'linux-x64', 'test') },
+          { kind: 'package', path: join(out, 'linux-x64', 'test-1.0.0-linux-x64.tar.gz') },
+        ],
+      })
+      const missing = bare.data['missing'] as { part: string; stops: boolean }[]
+      expect(missing.map(({ part, stops }) => `${part} ${stops}`)).toEqual([
+        'icon true',
+        'nsis false',
+        'sign false',
+        'runtime false',
+        'runtime false',
+      ])
+      const linux = ['--platform', 'linux-x64', '--runtime', `linux-x64=${process.execPath}`]
+      const able = await keyturn(...dry, '--out', out, ...linux)
+      expect(able.data).toMatchObject({ can_build: true, missing: [] })
+      const [program] = able.data['files'] as { max_bytes: number }[]
+      expect(program?.max_bytes).toBeGreaterThan(50_000_000)
+      const sign = await keyturn(...dry, '--out', out, '--sign', 'nobody-has-this {in} {out}')
+      expect(sign.data['missing']).toContainEqual(expect.objectContaining({ part: 'sign', stops: true }))
+      expect((await keyturn(...dry, '--accent', 'red')).error.code).toBe('LB_CONFIG')
+    } finally {
+      process.env['PATH'] = pathBefore
+    }
+    expect(existsSync(out)).toBe(false)
+    expect(existsSync(world.path('home/cache'))).toBe(false)
+  })
 })
 
 describe('keyturn rotate content', () => {

@@ -104,4 +104,53 @@ describe('Ctrl-C', () => {
     expect(being()).toBe(false)
     expect(await command(world, args, { home })).toMatchObject({ code: 0 })
   })
+
+  it('in "init" makes no home, and the same command works then', async () => {
+    const home = world.path('fresh')
+    const args = ['init', '--product', 'test', '--home', home]
+    const being = (): boolean => readdirSync(world.folder).some((name) => name.startsWith('.fresh.new'))
+    const { code, stderr } = await stopped(args, onceThere(being))
+    expect({ code, stderr }).toMatchObject({ code: INTERRUPTED })
+    expect(stderr).toContain('Nothing was made: run "keyturn init" again')
+    expect(existsSync(home)).toBe(false)
+    expect(being()).toBe(false)
+    expect(await command(world, args, { home })).toMatchObject({ code: 0 })
+  })
+
+  it('in "release publish" shows players nothing, and the same command works then', async () => {
+    await writeFile(world.path('game/client/data/big.bin'), randomBytes(96 * MIB))
+    const tree = world.path('next')
+    for (const args of [
+      ['pack', 'tree', '--input', world.path('game/client'), '--output', tree, '--level', '1'],
+      ['release', 'prepare', tree, '--release', 'next'],
+      ['release', 'sign', 'next'],
+      ['release', 'offer', 'next'],
+    ])
+      expect(await command(world, args), args.join(' ')).toMatchObject({ code: 0 })
+    const shown = async (): Promise<unknown> => (await world.client?.getChannel('test', 'stable'))?.head?.sequence
+    const before = await shown()
+    const { code, stderr } = await stopped(['release', 'publish', '--events'], atWork('uploading'))
+    expect({ code, stderr }).toMatchObject({ code: INTERRUPTED })
+    expect(stderr).toContain('players see nothing of it: run "keyturn release publish" again')
+    expect(await shown()).toBe(before)
+    expect(await command(world, ['release', 'publish'])).toMatchObject({ code: 0 })
+    expect(await shown()).not.toBe(before)
+  })
+
+  it('in "rotate content" keeps what is done, and the same command goes on', async () => {
+    const first = (child: ChildProcess): Promise<void> =>
+      new Promise((resolve) => {
+        child.stderr?.on('data', (text: string) => {
+          if (text.includes('"event":"step"')) resolve()
+        })
+      })
+    const { code, stderr } = await stopped(['rotate', 'content', '--events'], first)
+    expect({ code, stderr }).toMatchObject({ code: INTERRUPTED })
+    expect(stderr).toContain('run "keyturn rotate content" again, it goes on where it stopped')
+    expect(await command(world, ['rotate', 'content'])).toMatchObject({ code: 0 })
+    const { data } = await command(world, ['status'])
+    expect(data['pending']).toEqual([])
+    expect((await world.home()).description.contentKeys).toHaveLength(2)
+    expect(await command(world, ['doctor'])).toMatchObject({ code: 0 })
+  })
 })

@@ -30,6 +30,8 @@ export interface NewHome {
   readonly clock: Clock
   /** Cost of the passphrases; default 17. Lower only in tests. */
   readonly scryptLogN?: number
+  /** Stops it: then there is no home. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What was made. */
@@ -53,6 +55,7 @@ export async function createHome(plan: NewHome): Promise<CreatedHome> {
   await mkdir(draft, { mode: 0o700 })
   try {
     const created = await fill(draft, plan)
+    plan.signal?.throwIfAborted()
     await rename(draft, plan.folder)
     await syncFolder(dirname(plan.folder))
     return { ...created, nextKeyFile: homePaths(plan.folder).nextIdentityKey }

@@ -65,7 +65,11 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
   try {
     const { product, channel, server } = options
     const names = { folder: context.homeFolder, product, channel, server, rolesDays }
-    return created(context, names, await createHome({ ...names, passphrase, nextPassphrase, clock: context.clock }))
+    return created(
+      context,
+      names,
+      await createHome({ ...names, passphrase, nextPassphrase, clock: context.clock, signal: context.signal }),
+    )
   } finally {
     wipe(passphrase, nextPassphrase)
   }

@@ -12,6 +12,7 @@ import { readIcon, readPageImage } from './images.ts'
 import type { PageImage } from './images.ts'
 import { makeLinuxExecutable } from './linux-executable.ts'
 import { makeLinuxPackage } from './linux-package.ts'
+import { installerName, programName } from './made-files.ts'
 import { readPlayerBundle } from './player-bundle.ts'
 import type { PlayerBundle } from './player-bundle.ts'
 import { NODE_VERSION, readRuntime } from './runtimes.ts'
@@ -78,7 +79,7 @@ interface Assets {
 export async function buildLauncher(options: LauncherOptions): Promise<BuiltLauncher> {
   checkSignCommand(options.sign)
   const assets = await readAssets(options)
-  for (const platform of options.platforms) checkConfig(configFor(options, platform))
+  checkConfigs(options)
   const bundle = await readPlayerBundle()
   const files: LauncherFile[] = []
   const warnings: string[] = []
@@ -96,8 +97,17 @@ export async function buildLauncher(options: LauncherOptions): Promise<BuiltLaun
   return { files, record, updateTree, warnings }
 }
 
-async function readAssets({ platforms, iconFile, logoFile, backgroundFile }: LauncherOptions): Promise<Assets> {
-  if (iconFile === undefined && platforms.includes('win-x64'))
+/** Checks what players are shown and what launchers trust, for each platform. @throws LauncherBuildError. */
+export function checkConfigs(options: LauncherOptions): void {
+  for (const platform of options.platforms) checkConfig(configFor(options, platform))
+}
+
+/** Reads the images. @throws LauncherBuildError `LB_ICON`, `LB_IMAGE`. */
+export async function readAssets(
+  { platforms, iconFile, logoFile, backgroundFile }: LauncherOptions,
+  { iconRequired = true }: { readonly iconRequired?: boolean } = {},
+): Promise<Assets> {
+  if (iconRequired && iconFile === undefined && platforms.includes('win-x64'))
     throw new LauncherBuildError('LB_ICON', 'A Windows launcher needs an icon: give --icon a .ico file')
   return {
     icon: iconFile === undefined ? undefined : await readIcon(iconFile),
@@ -191,7 +201,7 @@ async function buildWindows(
   blob: Uint8Array,
 ): Promise<readonly LauncherFile[]> {
   const icon = assets.icon as Uint8Array // readAssets() refused a Windows build without one
-  const fileName = `${config.name}.exe`
+  const fileName = programName(config, 'win-x64')
   const unsigned = await makeWindowsExecutable(node, blob, icon, { ...config, fileName })
   const executable = await signFile(unsigned, options.sign)
   const files = [await keep(options, { platform: 'win-x64', kind: 'executable', name: fileName, bytes: executable })]
@@ -199,9 +209,8 @@ async function buildWindows(
   options.onStep?.('Making the Windows setup')
   try {
     const setup = await makeWindowsSetup({ config, executable, fileName, icon })
-    const name = `${config.name} Setup ${config.version}.exe`
     const bytes = await signFile(setup, options.sign)
-    files.push(await keep(options, { platform: 'win-x64', kind: 'setup', name, bytes }))
+    files.push(await keep(options, { platform: 'win-x64', ...installerName(config, 'win-x64'), bytes }))
   } catch (error) {
     if (!(error instanceof LauncherBuildError) || error.code !== 'LB_NO_NSIS') throw error
     warnings.push(`${error.code}: ${error.message}. ${error.hint ?? ''}`)
@@ -216,13 +225,14 @@ async function buildLinux(
   blob: Uint8Array,
 ): Promise<readonly LauncherFile[]> {
   const executable = await makeLinuxExecutable(node, blob)
-  const files = [await keep(options, { platform, kind: 'executable', name: config.id, bytes: executable })]
+  const files = [
+    await keep(options, { platform, kind: 'executable', name: programName(config, platform), bytes: executable }),
+  ]
   if (options.installer === false) return files
   options.onStep?.('Packing the Linux launcher')
   const icon = assets.logo?.type === 'image/png' ? assets.logo.bytes : undefined
-  const name = `${config.id}-${config.version}-${platform}.tar.gz`
   const bytes = await makeLinuxPackage({ config, executable, icon })
-  files.push(await keep(options, { platform, kind: 'package', name, bytes }))
+  files.push(await keep(options, { platform, ...installerName(config, platform), bytes }))
   return files
 }
 

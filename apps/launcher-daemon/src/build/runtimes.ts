@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, win32 } from 'node:path'
+import { dirname, join, win32 } from 'node:path'
 import { promisify } from 'node:util'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import { LauncherBuildError } from './errors.ts'
@@ -61,6 +61,11 @@ export interface RuntimeOptions {
 
 const run = promisify(execFile)
 
+/** Where the Node executable of a platform is on this disk, or is kept once it was fetched. */
+export function runtimePath(platform: Platform, { files, cacheFolder }: RuntimeOptions): string {
+  return files?.[platform] ?? join(cacheFolder, `node-${NODE_VERSION}-${platform}`, 'node')
+}
+
 /**
  * Reads the pinned Node executable of a platform: from the file given by hand, the cache, or the npm registry that the
  * machine's npm is set to.
@@ -70,12 +75,11 @@ const run = promisify(execFile)
 export async function readRuntime(platform: Platform, options: RuntimeOptions): Promise<Runtime> {
   const given = options.files?.[platform]
   if (given !== undefined) return await checked(platform, given)
-  const folder = join(options.cacheFolder, `node-${NODE_VERSION}-${platform}`)
-  const cached = join(folder, 'node')
+  const cached = runtimePath(platform, options)
   const found = await checked(platform, cached).catch(() => undefined)
   if (found !== undefined) return found
   options.onStep?.(`Fetching Node ${NODE_VERSION} for ${platform}`)
-  return await fetchRuntime(platform, folder, cached, options.signal)
+  return await fetchRuntime(platform, cached, options.signal)
 }
 
 /**
@@ -94,12 +98,7 @@ export function npmCommand(
   return { file: execPath, args: [npmScript !== undefined && /npm-cli\.[cm]?js$/.test(npmScript) ? npmScript : beside] }
 }
 
-async function fetchRuntime(
-  platform: Platform,
-  folder: string,
-  cached: string,
-  signal: AbortSignal | undefined,
-): Promise<Runtime> {
+async function fetchRuntime(platform: Platform, cached: string, signal: AbortSignal | undefined): Promise<Runtime> {
   const { npmPackage, file } = RUNTIMES[platform]
   const scratch = await mkdtemp(join(tmpdir(), 'keyturn-runtime-'))
   try {
@@ -118,7 +117,7 @@ async function fetchRuntime(
     if (archive === undefined) throw new Error('npm pack left no archive')
     await run('tar', ['-xzf', join(scratch, archive), '-C', scratch, `package/${file}`], { signal })
     const runtime = await checked(platform, join(scratch, 'package', file))
-    await mkdir(folder, { recursive: true })
+    await mkdir(dirname(cached), { recursive: true })
     await writeFileAtomic(cached, runtime.bytes, { mode: 0o755 })
     return runtime
   } catch (cause) {

@@ -1,8 +1,14 @@
 import { join, relative } from 'node:path'
 import { formatBytes } from '@keyturn/primitives'
 import { formatPin } from '@keyturn/kel'
-import { buildLauncher, LauncherBuildError } from '@keyturn/launcher-daemon/build'
-import type { BuiltLauncher, LauncherFile, Platform } from '@keyturn/launcher-daemon/build'
+import { buildLauncher, LauncherBuildError, planLauncher } from '@keyturn/launcher-daemon/build'
+import type {
+  BuiltLauncher,
+  LauncherFile,
+  LauncherOptions,
+  LauncherPlan,
+  Platform,
+} from '@keyturn/launcher-daemon/build'
 import { parseTrustRoot } from '@keyturn/manifest'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
@@ -67,7 +73,9 @@ export function registerLauncherBuild(launcher: Command, cli: Cli): void {
     example: [
       'keyturn launcher build --name "My Game" --icon art/game.ico --server https://updates.example.org',
       'keyturn launcher build --platform linux-x64 --out dist',
+      'keyturn launcher build --dry-run',
     ],
+    dryRun: true,
     run: runBuild,
   })
 }
@@ -79,7 +87,7 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
   if (project !== undefined) checkProjectServer(options.server, project, home.description)
   const own = project?.launcher
   const name = options.name ?? project?.name ?? product
-  const built = await buildLauncher({
+  const wanted: LauncherOptions = {
     config: {
       name,
       id: options.id ?? product,
@@ -103,7 +111,9 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
     installer: options.installer,
     signal: context.signal,
     onStep: (text) => context.onStep('launcher-build', text),
-  })
+  }
+  if (context.dryRun) return planned(await planLauncher(wanted))
+  const built = await buildLauncher(wanted)
   for (const warning of built.warnings) context.warn(warning)
   return { data: dataOf(built), text: textOf(built, options.out) }
 }
@@ -157,6 +167,34 @@ function dataOf({ files, record, updateTree, warnings }: BuiltLauncher): Command
     record,
     update_tree: updateTree,
     warnings: [...warnings],
+  }
+}
+
+function planned({ files, missing }: LauncherPlan): CommandResult {
+  const stops = missing.some((part) => part.stops)
+  const sizes = files.map(({ kind, path, maxBytes }) => [
+    kind,
+    relative('.', path),
+    maxBytes === undefined ? 'size known once it is made' : `at most ${formatBytes(maxBytes)}`,
+  ])
+  const lacking = missing.flatMap(({ message, fix, stops: isNeeded }) => [
+    [isNeeded ? 'MISSING' : 'missing', message],
+    ['', `fix: ${fix}`],
+  ])
+  return {
+    data: {
+      dry_run: true,
+      can_build: !stops,
+      files: files.map(({ platform, kind, path, maxBytes }) =>
+        maxBytes === undefined ? { platform, kind, path } : { platform, kind, path, max_bytes: maxBytes },
+      ),
+      missing: missing.map((part) => ({ ...part })),
+    },
+    text: [
+      stops ? 'Cannot build yet. Once nothing is missing, it makes' : 'Would make',
+      formatTable(sizes),
+      ...(lacking.length === 0 ? [] : ['', formatTable(lacking)]),
+    ].join('\n'),
   }
 }
 
