@@ -40,6 +40,7 @@ describe.concurrent('every example of --help', () => {
 describe('the plans of examples', () => {
   it('are of examples that exist, and so are those that are not run, each with a reason', () => {
     expect([...Object.keys(plans), ...Object.keys(notRun)].filter((line) => !examples.includes(line))).toEqual([])
-    expect(Object.keys(notRun)).toEqual(['keyturn demo'])
+    // Each is run elsewhere, as its reason says.
+    expect(Object.keys(notRun).map((line) => line.split(' ')[1])).toEqual(['drill', 'drill', 'demo'])
   })
 })
