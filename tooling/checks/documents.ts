@@ -45,7 +45,7 @@ function readmeFlaws({ folder, group, manifest }: Member, text: string): string[
 
 function markdownFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md') && !name.includes('node_modules') && !name.startsWith('api/'))
+    .filter((name) => name.endsWith('.md') && !name.includes('node_modules') && !/^(api|site)\//.test(name))
     .map((name) => join(folder, name))
 }
 
@@ -101,6 +101,21 @@ function changesetsOfNothing(): string[] {
     })
 }
 
+/** Decisions are cited by number: each has one of its own, in its name and in its title. */
+function decisionNumbers(): string[] {
+  const seen = new Map<string, string>()
+  return readdirSync(join(root, 'docs/decisions')).flatMap((name) => {
+    const number = name.slice(0, 4)
+    const other = seen.get(number)
+    seen.set(number, name)
+    const title = readFileSync(join(root, 'docs/decisions', name), 'utf8').split('\n', 1)[0] ?? ''
+    return [
+      ...(other === undefined ? [] : [`docs/decisions/${name} has the number of ${other}`]),
+      ...(title.startsWith(`# ${number}: `) ? [] : [`docs/decisions/${name}: its title is not "# ${number}: …"`]),
+    ]
+  })
+}
+
 const MEASURES = /limit|wanted|goal|aim|promised|against|ratio/i
 
 /** Tables of figures that name no limit to compare the figures with. */
@@ -112,7 +127,7 @@ function figuresWithoutLimit(file: string): string[] {
 }
 
 const known = new Set<string>()
-const findings: string[] = []
+const findings: string[] = decisionNumbers()
 for (const member of members()) {
   const { folder, path, manifest } = member
   const readme = join(path, 'README.md')
