@@ -178,7 +178,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
     const made = await installed()
     const next = await publisher.release(filesOf('two'), m2pack())
     await publisher.head(next, { nowMs: Date.now() - 8 * DAY })
-    return [made, { update: 'MAN_EXPIRED', trust: 'current', plays: true, edition: 'one', words: current }]
+    return [made, { update: 'MAN_EXPIRED', trust: 'stale', plays: true, edition: 'one', words: stale }]
   },
   'role or identity turned': async () => {
     const made = await installed()
@@ -203,7 +203,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
   'release key stolen: the thief installs nothing that no head pins': async () => {
     const made = await installed()
     await publisher.release(filesOf('evil'), { ...m2pack(), headSigners: ['thief'] })
-    return [made, { update: 'MAN_KEY_UNKNOWN', trust: 'current', plays: true, edition: 'one', words: current }]
+    return [made, { update: 'MAN_KEY_UNKNOWN', trust: 'stale', plays: true, edition: 'one', words: stale }]
   },
   'content key revoked': async () => {
     const made = await world()
@@ -227,7 +227,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
     await publisher.release(filesOf('two'), m2pack())
     await run('update', ...made.flags)
     await publisher.head(made.first)
-    return [made, { update: 'MAN_ROLLBACK', trust: 'current', plays: true, edition: 'two', words: current }]
+    return [made, { update: 'MAN_ROLLBACK', trust: 'stale', plays: true, edition: 'two', words: stale }]
   },
   'head key stolen: a raised epoch resets burnt sequences': async () => {
     const made = await installed()
@@ -292,7 +292,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
       where: /./,
       how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')),
     }
-    return [made, { update: 'KEL_PARSE', trust: 'current', plays: true, edition: 'one', words: current }]
+    return [made, { update: 'KEL_PARSE', trust: 'stale', plays: true, edition: 'one', words: stale }]
   },
   'no server at a later start': async () => {
     const made = await installed()
@@ -317,7 +317,7 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
       where: /manifests\/.*-2\.json$/,
       how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')),
     }
-    await check(made, { update: 'MAN_SIGNATURE', trust: 'current', plays: true, edition: 'one', words: current })
+    await check(made, { update: 'MAN_SIGNATURE', trust: 'stale', plays: true, edition: 'one', words: stale })
     const out = join(made.dir, '.updates/out.txt')
     expect(await run('launch', ...made.flags, '--', out)).toMatchObject({
       code: 0,
