@@ -230,7 +230,8 @@ describe.skipIf(executablePath === undefined)('every state of the page', () => {
     ),
   )
 
-  it.each(Object.entries(LANGUAGE_NAMES))(
+  // That the words exist in every language is a test of their own; how the page waits is the same in all.
+  it.each(shots === undefined ? ['en', 'ja'] : Object.keys(LANGUAGE_NAMES))(
     'starts no install into a folder that is full or refused, and says why: %s',
     async (language) => {
       const page = await open({ language, width: 960, height: 640, dark: false })

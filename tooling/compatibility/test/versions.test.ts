@@ -41,10 +41,10 @@ const PIN =
 const hexFile = async (file: string): Promise<Uint8Array> => hexDecode(utf8Decode(await golden(file)).trim())
 
 const next: Readonly<Record<string, { readonly code: string; open(): Promise<unknown> }>> = {
-  'archive 2': {
+  'archive 3': {
     code: 'M2P_VERSION',
     open: async () =>
-      readArchiveHeader(memorySource(withByte(await golden('packages/m2pack-format/test/golden/v1.m2p'), 8, 2))),
+      readArchiveHeader(memorySource(withByte(await golden('packages/m2pack-format/test/golden/v1.m2p'), 8, 3))),
   },
   'manifest of schema 3': {
     code: 'MAN_SCHEMA',
