@@ -28,7 +28,7 @@ import type { RunningServer } from './support.ts'
 const vault = { passphrase: 'test', scryptLogN: 10 }
 const ORIGIN = 'log.example'
 /** Every how many steps of an append the server dies; the campaign takes each. */
-const STRIDE = Number(process.env['KEYTURN_LOG_STRIDE'] ?? '2')
+const STRIDE = Number(process.env['KEYTURN_LOG_STRIDE'] ?? '4')
 const policyOf = (text: string): Policy => parsePolicy(utf8Encode(text))
 
 async function until(holds: () => Promise<boolean>): Promise<void> {

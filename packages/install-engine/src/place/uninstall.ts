@@ -70,29 +70,41 @@ async function requireInstalled(fs: FileSystem, layout: Layout, folder: string):
 }
 
 /**
- * Takes install and staging folder. A launcher that downloads holds only the staging folder and wants the install
- * in the end: so the install is not held meanwhile.
+ * Takes install and staging folder. A launcher that downloads holds the staging folder, now and then for a moment not,
+ * and wants the install in the end: so nothing is taken while it downloads, not even to try.
  */
 async function takeLocks(layout: Layout, fs: FileSystem, waitMs: number): Promise<readonly Lock[]> {
   for (const deadline = performance.now() + waitMs; ;) {
-    const locks: Lock[] = []
-    try {
-      const { state } = await inspectLock(layout.stagingLock, { fs })
-      if (state === 'held') locks.push(await lockFile(layout.stagingLock, { fs }))
-      locks.push(await lockFile(layout.lock, { fs }))
-      if (locks.length === 1) locks.push(await lockFile(layout.stagingLock, { fs }))
-      return locks
-    } catch (error) {
-      for (const lock of locks) await lock.release()
-      if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
-      if (performance.now() >= deadline)
-        throw new LauncherError('LA_LOCKED', `Cannot uninstall "${layout.root}": another launcher is at work there`, {
-          details: error.details,
-          hint: 'Wait until it has finished, or end it, then try again',
-          cause: error,
-        })
-      await sleep(POLL_MS)
-    }
+    const atWork = await tryLocks(layout, fs)
+    if ('locks' in atWork) return atWork.locks
+    if (performance.now() >= deadline)
+      throw new LauncherError('LA_LOCKED', `Cannot uninstall "${layout.root}": another launcher is at work there`, {
+        details: atWork.details,
+        hint: 'Wait until it has finished, or end it, then try again',
+        cause: atWork.cause,
+      })
+    await sleep(POLL_MS)
+  }
+}
+
+/** Both locks, or who has one of them. */
+async function tryLocks(
+  layout: Layout,
+  fs: FileSystem,
+): Promise<
+  { readonly locks: readonly Lock[] } | { readonly details: PrimitivesError['details']; readonly cause?: unknown }
+> {
+  const { state, holder } = await inspectLock(layout.stagingLock, { fs })
+  if (state === 'held')
+    return { details: { path: layout.stagingLock, ...(holder && { pid: holder.pid, host: holder.host }) } }
+  const locks: Lock[] = []
+  try {
+    for (const path of [layout.lock, layout.stagingLock]) locks.push(await lockFile(path, { fs }))
+    return { locks }
+  } catch (error) {
+    for (const lock of locks) await lock.release()
+    if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
+    return { details: error.details, cause: error }
   }
 }
 

@@ -73,8 +73,9 @@ export async function readLogCopy(
   const bytes = await readIfThere(paths.log)
   if (bytes === undefined) return undefined
   const log = verifyLog(bytes, { prefix, maxBytes: MAX_COPY_BYTES })
-  const last = sealedRoles(log).at(-1)
   const document = await readIfThere(paths.roles)
+  // An identity that publishes no releases seals no role documents, and has none beside the log.
+  const last = document === undefined ? undefined : sealedRoles(log).at(-1)
   const isSealed = last !== undefined && document !== undefined && sha256DigestSeal(document).d === last.seal
   return { path: paths.log, bytes, log, roles: isSealed ? { version: last.version, bytes: document } : undefined }
 }
