@@ -8,8 +8,11 @@ export interface ShippedText {
   readonly text: string
 }
 
+/** A relative picture in Markdown. Tarballs hold none. */
+const PICTURE = /!\[([^\]]*)\]\((?![a-z]+:|#)([^)\s#]+)\)/g
+
 /** A relative link in Markdown: its words, its target without the fragment, and the fragment. */
-const LINK = /\[((?:[^\][]|\[[^\]]*\])*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)/g
+const LINK = /(?<!!)\[((?:[^\][]|\[[^\]]*\])*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)/g
 
 const isFile = (path: string): boolean => statSync(join(root, path), { throwIfNoEntry: false })?.isFile() === true
 
@@ -38,7 +41,10 @@ export function shippedDocuments(member: string, sources: string | undefined): S
   function rewritten(path: string, place: string): string {
     const text = readFileSync(join(root, path), 'utf8')
     if (!path.endsWith('.md')) return text
-    return text.replace(LINK, (whole: string, words: string, target: string, fragment = '') => {
+    const withoutPictures = text.replace(PICTURE, (_whole, words: string, target: string) =>
+      sources === undefined ? '' : `![${words}](${sources}/${linked(path, target)}?raw=true)`,
+    )
+    return withoutPictures.replace(LINK, (whole: string, words: string, target: string, fragment = '') => {
       const wanted = linked(path, target)
       const shipped = places.get(wanted)
       if (shipped !== undefined) return `[${words}](${posix.relative(dirname(place), shipped)}${fragment})`
