@@ -6,23 +6,14 @@ export const CONFFILES: readonly string[] = ['/etc/keyturn/settings.json']
 /** The users of the server. Its number is chosen by the system. */
 export const SYSUSERS = 'u keyturn - "Keyturn release server" /var/lib/keyturn\n'
 
-export const COPYRIGHT = `Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: keyturn
+export const COPYRIGHT = `Keyturn is copyright of the authors of Keyturn, under the Apache License 2.0. On Debian
+systems, its full text is in /usr/share/common-licenses/Apache-2.0.
 
-Files: *
-Copyright: the authors of Keyturn
-License: Apache-2.0
- On Debian systems, the full text is in /usr/share/common-licenses/Apache-2.0.
+What lies below usr/lib/keyturn-server/node_modules is copyright of its authors. Each folder has its own license, and
+licenses.tsv of the release lists them.
 
-Files: usr/lib/keyturn-server/node_modules/*
-Copyright: their authors, named in the package.json and the license file of each
-License: various
- Each folder has its own license. licenses.tsv of the release lists them.
-
-Files: usr/lib/keyturn-server/bin/node
-Copyright: the authors of Node.js and of what it includes
-License: MIT and others
- The full text is in /usr/share/doc/keyturn-server/LICENSE.node.
+usr/lib/keyturn-server/bin/node is copyright of the authors of Node.js and of what it includes, under the MIT license
+and others: /usr/share/doc/keyturn-server/LICENSE.node has the full text.
 `
 
 /** Creates what the service needs and a purge leaves: the user, the folder of the data, the passphrase of its keys. */
