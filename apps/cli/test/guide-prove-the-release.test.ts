@@ -4,11 +4,11 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { MAIN } from './support/program.ts'
+import { shell } from './support/shell.ts'
 import { World } from './support/world.ts'
 
 const GUIDE = fileURLToPath(new URL('../../../docs/guides/prove-the-release.md', import.meta.url))
@@ -74,27 +74,8 @@ async function stop(name: string): Promise<void> {
   })
 }
 
-async function shell(script: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn('bash', ['-eo', 'pipefail', '-c', `set -x; ${script}`], {
-    cwd: world.folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: `${world.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
-      HOME: world.folder,
-      KEYTURN_HOME: world.path('home'),
-      KEYTURN_PASSPHRASE_FILE: world.path('passphrase'),
-      KEYTURN_TOKEN_FILE: world.path('token'),
-      NODE_NO_WARNINGS: '1',
-    },
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text))
-  return await new Promise((resolve) => child.once('close', (code) => resolve({ code, output })))
-}
-
 async function succeed(script: string): Promise<string> {
-  const { code, output } = await shell(script)
+  const { code, output } = await shell(world, script)
   expect(code, output).toBe(0)
   return output
 }
@@ -190,7 +171,7 @@ it('docs/guides/prove-the-release.md does what it says, settings and policy incl
   await stop('guild')
   await succeed(ship('1.3'))
   await lineAt(`${own}/manifests/1.3.tlog-proof`)
-  expect((await shell('keyturn update --dir player')).output).toContain('MAN_UNWITNESSED')
+  expect((await shell(world, 'keyturn update --dir player')).output).toContain('MAN_UNWITNESSED')
   const hookUrl = `http://127.0.0.1:${(hook.address() as AddressInfo).port}/hook`
   const monitor = (watch ?? '').replace('https://chat.example.org/hook', hookUrl)
   await succeed(monitor)
@@ -202,9 +183,9 @@ it('docs/guides/prove-the-release.md does what it says, settings and policy incl
   await rm(world.path('home'), { recursive: true })
   await cp(world.path('kept'), world.path('home'), { recursive: true })
   for (const expected of [1, 2]) {
-    const { code, output } = await shell(monitor)
+    const { code, output } = await shell(world, monitor)
     expect([code, hooks.length], output).toEqual([1, expected])
   }
-  expect((await shell(`${monitor.trim()} --seen`)).code).toBe(1)
+  expect((await shell(world, `${monitor.trim()} --seen`)).code).toBe(1)
   await succeed(monitor)
 }, 600_000)

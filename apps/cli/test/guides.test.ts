@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { shell } from './support/shell.ts'
 import { World } from './support/world.ts'
 import { MAIN } from './support/program.ts'
 
@@ -163,29 +163,6 @@ afterEach(async () => {
 const filledIn = (script: string): string =>
   script.replaceAll('https://updates.example.org', world.url).replaceAll('my-game', 'test').replace(HOURS, comingHour)
 
-async function run(script: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn('bash', ['-eo', 'pipefail', '-c', filledIn(script)], {
-    cwd: world.folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: `${world.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
-      HOME: world.folder,
-      KEYTURN_HOME: world.path('home'),
-      KEYTURN_PASSPHRASE_FILE: world.path('passphrase'),
-      KEYTURN_TOKEN_FILE: world.path('token'),
-      NODE_NO_WARNINGS: '1',
-    },
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-    })
-  return await new Promise((resolve) => {
-    child.once('close', (code) => resolve({ code, output }))
-  })
-}
-
 describe.each(Object.entries(guides))('docs/guides/%s', (name, { before, after, missing, narrowed = (all) => all }) => {
   it('does what it says: its commands run as they stand, one after the other', async ({ skip }) => {
     if (missing !== undefined) {
@@ -195,8 +172,9 @@ describe.each(Object.entries(guides))('docs/guides/%s', (name, { before, after, 
     const text = await readFile(`${GUIDES}${name}`, 'utf8')
     const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks.length).toBeGreaterThan(2)
-    const { code, output } = await run(
-      `set -x; ${GAME}\n${before}\n{\n${narrowed(blocks.join('\n'))}\n} | tee output\n${after}`,
+    const { code, output } = await shell(
+      world,
+      filledIn(`${GAME}\n${before}\n{\n${narrowed(blocks.join('\n'))}\n} | tee output\n${after}`),
     )
     expect(code, output).toBe(0)
   }, 900_000)

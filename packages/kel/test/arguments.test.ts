@@ -1,17 +1,16 @@
-import { describe, expect, it } from 'vitest'
+import { describe } from 'vitest'
+import { namesLeftOutArguments } from '../../../tooling/vitest/left-out-arguments.ts'
+import type { LeftOut } from '../../../tooling/vitest/left-out-arguments.ts'
 import { findPlace, formatPin, parsePin, sha256DigestSeal, statementDigest, verifyLog } from '../src/index.ts'
 import { verifyLogAsync, verifyStatement } from '../src/index.ts'
 import { incept, interact, rotate, seedSigner, signStatement } from '../src/owner/index.ts'
-
-/** A call with one argument left out, and the name that the error has to say. */
-type Row = readonly [call: string, argument: string, run: (nothing: never) => unknown]
 
 const bytes = new Uint8Array(32)
 const signer = seedSigner([bytes.fill(1)])
 const plan = { keys: signer.publicKeys, nextKeys: seedSigner([new Uint8Array(32).fill(2)]).publicKeys }
 const { state } = await incept(plan, signer)
 
-const rows: readonly Row[] = [
+const rows: readonly LeftOut[] = [
   ['verifyLog()', 'stream', (nothing) => verifyLog(nothing)],
   ['verifyLogAsync()', 'stream', (nothing) => verifyLogAsync(nothing, nothing)],
   ['verifyLogAsync()', 'options', (nothing) => verifyLogAsync(bytes, nothing)],
@@ -34,14 +33,5 @@ const rows: readonly Row[] = [
 ]
 
 describe('arguments that are left out', () => {
-  it.each(rows)('%s without %s: a TypeError that names it', async (_call, argument, run) => {
-    const error = await Promise.resolve()
-      .then(() => run(undefined as never))
-      .then(
-        () => 'no error',
-        (thrown: unknown) => thrown,
-      )
-    expect(error).toBeInstanceOf(TypeError)
-    expect((error as Error).message).toMatch(new RegExp(`^${argument} must `))
-  })
+  namesLeftOutArguments(rows)
 })

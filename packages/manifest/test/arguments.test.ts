@@ -1,17 +1,16 @@
-import { describe, expect, it } from 'vitest'
+import { describe } from 'vitest'
+import { namesLeftOutArguments } from '../../../tooling/vitest/left-out-arguments.ts'
+import type { LeftOut } from '../../../tooling/vitest/left-out-arguments.ts'
 import { diffManifests, parseHead, parseManifest, parseRoles, parseTrustRoot } from '../src/index.ts'
 import { initialTrustState, parseTrustState, verifyDownload, verifyRelease } from '../src/index.ts'
 import { buildManifest, publishFiles, rotatePublication, signHead, signManifest } from '../src/publish/index.ts'
 import { startPublication, writeHead, writeManifest, writeRoles } from '../src/publish/index.ts'
 
-/** A call with one argument left out, and the name that the error has to say. */
-type Row = readonly [call: string, argument: string, run: (nothing: never) => unknown]
-
 const bytes = new Uint8Array(32)
 const options = { channel: 'stable', nowMs: 0 }
 const state = initialTrustState(parseTrustRoot(`did:keri:${'E'.repeat(44)}`))
 
-const rows: readonly Row[] = [
+const rows: readonly LeftOut[] = [
   ['verifyRelease()', 'input', (nothing) => verifyRelease(nothing, state, options)],
   ['verifyRelease()', 'state', (nothing) => verifyRelease({}, nothing, options)],
   ['verifyRelease()', 'options', (nothing) => verifyRelease({}, state, nothing)],
@@ -38,14 +37,5 @@ const rows: readonly Row[] = [
 ]
 
 describe('arguments that are left out', () => {
-  it.each(rows)('%s without %s: a TypeError that names it', async (_call, argument, run) => {
-    const error = await Promise.resolve()
-      .then(() => run(undefined as never))
-      .then(
-        () => 'no error',
-        (thrown: unknown) => thrown,
-      )
-    expect(error).toBeInstanceOf(TypeError)
-    expect((error as Error).message).toMatch(new RegExp(`^${argument} must `))
-  })
+  namesLeftOutArguments(rows)
 })

@@ -1,16 +1,15 @@
-import { describe, expect, it } from 'vitest'
+import { describe } from 'vitest'
+import { namesLeftOutArguments } from '../../../tooling/vitest/left-out-arguments.ts'
+import type { LeftOut } from '../../../tooling/vitest/left-out-arguments.ts'
 import { createTransportIdentity, memoryDirectory, parseKeyRecord } from '../src/index.ts'
 import { releaseServerDirectory, transportIdentity } from '../src/index.ts'
 import { askOnce, HandshakeState, noiseKeyPair, noiseProtocol, NoiseSession } from '../src/noise/index.ts'
 import { Publisher } from '../src/owner/index.ts'
 import { KeyFloors, lookUpKeys, preferredKey } from '../src/reader/index.ts'
 
-/** A call with one argument left out, and the name that the error has to say. */
-type Row = readonly [call: string, argument: string, run: (nothing: never) => unknown]
-
 const { seed: _seed, ...identity } = createTransportIdentity()
 
-const rows: readonly Row[] = [
+const rows: readonly LeftOut[] = [
   ['lookUpKeys()', 'directory', (nothing) => lookUpKeys(nothing, identity, new KeyFloors(), { nowS: 0 })],
   ['lookUpKeys()', 'identity', (nothing) => lookUpKeys(memoryDirectory(), nothing, new KeyFloors(), { nowS: 0 })],
   ['lookUpKeys()', 'floors', (nothing) => lookUpKeys(memoryDirectory(), identity, nothing, { nowS: 0 })],
@@ -29,14 +28,5 @@ const rows: readonly Row[] = [
 ]
 
 describe('arguments that are left out', () => {
-  it.each(rows)('%s without %s: a TypeError that names it', async (_call, argument, run) => {
-    const error = await Promise.resolve()
-      .then(() => run(undefined as never))
-      .then(
-        () => 'no error',
-        (thrown: unknown) => thrown,
-      )
-    expect(error).toBeInstanceOf(TypeError)
-    expect((error as Error).message).toMatch(new RegExp(`^${argument} must `))
-  })
+  namesLeftOutArguments(rows)
 })

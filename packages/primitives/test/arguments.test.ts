@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { namesLeftOutArguments } from '../../../tooling/vitest/left-out-arguments.ts'
+import type { LeftOut } from '../../../tooling/vitest/left-out-arguments.ts'
 import { requireBytes, requireList, requireMembers, requireText } from '../src/index.ts'
 
-/** A call with one argument left out, and the name that the error has to say. */
-type Row = readonly [call: string, argument: string, run: (nothing: never) => unknown]
-
-const rows: readonly Row[] = [
+const rows: readonly LeftOut[] = [
   ['requireBytes()', 'key', (nothing) => requireBytes(nothing, 'key')],
   ['requireText()', 'name', (nothing) => requireText(nothing, 'name')],
   ['requireList()', 'files', (nothing) => requireList(nothing, 'files')],
@@ -12,16 +11,7 @@ const rows: readonly Row[] = [
 ]
 
 describe('arguments that are left out', () => {
-  it.each(rows)('%s without %s: a TypeError that names it', async (_call, argument, run) => {
-    const error = await Promise.resolve()
-      .then(() => run(undefined as never))
-      .then(
-        () => 'no error',
-        (thrown: unknown) => thrown,
-      )
-    expect(error).toBeInstanceOf(TypeError)
-    expect((error as Error).message).toMatch(new RegExp(`^${argument} must `))
-  })
+  namesLeftOutArguments(rows)
 
   it('requireMembers() says which members, and takes what has them all, whatever they hold', () => {
     const words = (members: string[], value: unknown): string => {

@@ -1,11 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe } from 'vitest'
+import { namesLeftOutArguments } from '../../../tooling/vitest/left-out-arguments.ts'
+import type { LeftOut } from '../../../tooling/vitest/left-out-arguments.ts'
 import { kekProvider, MemoryStore, openEnvelope, sealEnvelope, Vault } from '../src/index.ts'
 import { memoryProvider } from '../src/testing/index.ts'
 
-/** A call with one argument left out, and the name that the error has to say. */
-type Row = readonly [call: string, argument: string, run: (nothing: never) => unknown]
-
-const rows: readonly Row[] = [
+const rows: readonly LeftOut[] = [
   ['Vault.create()', 'store', (nothing) => Vault.create(nothing, memoryProvider())],
   ['Vault.create()', 'provider', (nothing) => Vault.create(new MemoryStore(), nothing)],
   ['Vault.open()', 'store', (nothing) => Vault.open(nothing, memoryProvider())],
@@ -18,14 +17,5 @@ const rows: readonly Row[] = [
 ]
 
 describe('arguments that are left out', () => {
-  it.each(rows)('%s without %s: a TypeError that names it', async (_call, argument, run) => {
-    const error = await Promise.resolve()
-      .then(() => run(undefined as never))
-      .then(
-        () => 'no error',
-        (thrown: unknown) => thrown,
-      )
-    expect(error).toBeInstanceOf(TypeError)
-    expect((error as Error).message).toMatch(new RegExp(`^${argument} must `))
-  })
+  namesLeftOutArguments(rows)
 })

@@ -28,7 +28,8 @@ async function killedAt(step: string, args: readonly string[]): Promise<void> {
   expect(outcome.code, outcome.stderr).toBeNull()
 }
 
-it('the laptop is stolen the day after an interrupted rotation: the owner rotates elsewhere, the thief gets nowhere', async () => {
+/** A studio with its next key on a stick, one release, and a player who has it. Returns the file on the stick. */
+async function studio(): Promise<string> {
   await journey.keyturn(['init', '--product', 'my-game'])
   const nextKey = journey.path('stick', 'next.keystore')
   await rename(journey.path('home', 'next-identity.keystore'), nextKey)
@@ -39,6 +40,11 @@ it('the laptop is stolen the day after an interrupted rotation: the owner rotate
   await journey.build({ 'read.me': 'good' })
   await journey.keyturn(['ship', '--version-name', '1.0'])
   await journey.update('player')
+  return nextKey
+}
+
+it('the laptop is stolen the day after an interrupted rotation: the owner rotates elsewhere, the thief gets nowhere', async () => {
+  const nextKey = await studio()
   // The evening: a rotation is interrupted before it is in the log, and the nightly backup is made.
   await killedAt('identity-stage', ['rotate', 'identity', '--next-key-file', nextKey])
   await journey.keyturn(['backup', journey.path('stick', 'night.backup')])
@@ -68,16 +74,7 @@ it('the laptop is stolen the day after an interrupted rotation: the owner rotate
 })
 
 it('the laptop is lost after a rotation that was never published: the stick has the log', async () => {
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const nextKey = journey.path('stick', 'next.keystore')
-  await rename(journey.path('home', 'next-identity.keystore'), nextKey)
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
-  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
-  await journey.build({ 'read.me': 'good' })
-  await journey.keyturn(['ship', '--version-name', '1.0'])
-  await journey.update('player')
+  const nextKey = await studio()
   const backup = journey.path('stick', 'monday.backup')
   await journey.keyturn(['backup', backup])
   // Without a network: in the log, and the stick has followed it. Then the laptop is gone.

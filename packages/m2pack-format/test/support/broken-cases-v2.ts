@@ -1,6 +1,7 @@
 import { concatBytes, sha256 } from '@keyturn/primitives'
 import type { EntryRecord } from '../../src/entries.ts'
 import type { M2pErrorCode } from '../../src/errors.ts'
+import { edit, flip, u32, u64 } from './edit-bytes.ts'
 import { SlotKey } from '../../src/keys.ts'
 import { FileCipher } from '../../src/segment.ts'
 import type { BrokenCase } from './broken-cases.ts'
@@ -11,16 +12,6 @@ import type { CraftOptions2 } from './craft-v2.ts'
 const cases: BrokenCase[] = []
 const add = (name: string, code: M2pErrorCode, bytes: Uint8Array): void => void cases.push({ name, code, bytes })
 const broken = (name: string, code: M2pErrorCode, options: CraftOptions2): void => add(name, code, craft2(options))
-
-const edit =
-  (change: (bytes: Uint8Array<ArrayBuffer>, view: DataView) => void) =>
-  (bytes: Uint8Array<ArrayBuffer>): Uint8Array => {
-    change(bytes, new DataView(bytes.buffer, bytes.byteOffset))
-    return bytes
-  }
-const flip = (at: number) => edit((bytes) => void (bytes[at < 0 ? bytes.length + at : at]! ^= 1))
-const u32 = (at: number, value: number) => edit((_, view) => view.setUint32(at, value, true))
-const u64 = (at: number, value: bigint) => edit((_, view) => view.setBigUint64(at, value, true))
 
 const sound = craft2()
 const manifestAt = Number(new DataView(sound.buffer).getBigUint64(16, true))
