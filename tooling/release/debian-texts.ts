@@ -9,7 +9,7 @@ export const SYSUSERS = 'u keyturn - "Keyturn release server" /var/lib/keyturn\n
 export const COPYRIGHT = `Keyturn is copyright of the authors of Keyturn, under the Apache License 2.0. On Debian
 systems, its full text is in /usr/share/common-licenses/Apache-2.0.
 
-What lies below usr/lib/keyturn-server/node_modules is copyright of its authors. Each folder has its own license, and
+What is below usr/lib/keyturn-server/node_modules is copyright of its authors. Each folder has its own license, and
 licenses.tsv of the release lists them.
 
 usr/lib/keyturn-server/bin/node is copyright of the authors of Node.js and of what it includes, under the MIT license
