@@ -25,6 +25,8 @@ import { CommanderError } from 'commander'
 import type { Command } from 'commander'
 import { unlockedPassphrase } from './agent/ask-agent.ts'
 import { Ask } from './ask.ts'
+import { runCleanUps } from './clean-ups.ts'
+import type { CleanUp } from './clean-ups.ts'
 import { applyCommandDefaults, readConfig } from './config.ts'
 import type { Config } from './config.ts'
 import { CliError, toKeyturnError } from './errors.ts'
@@ -81,7 +83,7 @@ export interface Context extends PublisherHost {
   /** As {@link Output.warn}. */
   warn: PublisherHost['warn']
   /** Runs when the command is over, last registered first, whatever happened. */
-  defer(cleanUp: () => void | Promise<void>): void
+  defer(cleanUp: CleanUp): void
 }
 
 /** A command: its example in `--help` and what it does. */
@@ -132,7 +134,7 @@ interface Call {
   readonly config: Config
   readonly out: Output
   readonly homeFolder: string
-  readonly cleanUps: (() => void | Promise<void>)[]
+  readonly cleanUps: CleanUp[]
 }
 
 /** Runs commands: the one place that turns results into output and errors into exit codes. */
@@ -232,7 +234,7 @@ export class Cli {
       this.#environment.stdout,
       this.#environment.stderr,
     )
-    const cleanUps: (() => void | Promise<void>)[] = []
+    const cleanUps: CleanUp[] = []
     let homeFolder: string | undefined
     try {
       const config = await readConfig(flags.config, this.#environment.env)
@@ -255,7 +257,7 @@ export class Cli {
     } catch (thrown) {
       await this.#report(name, thrown, out, homeFolder)
     } finally {
-      for (const cleanUp of cleanUps.toReversed()) await cleanUp()
+      await runCleanUps(cleanUps, (text) => out.warn(text))
     }
   }
 

@@ -8,6 +8,8 @@ import { rolesInForce } from '@keyturn/publisher/records'
 import { openClient, trustPin } from '@keyturn/publisher/release'
 import type { ServerOptions } from '@keyturn/publisher/release'
 import { openToRelease } from '@keyturn/publisher/ship'
+import { runCleanUps } from './clean-ups.ts'
+import type { CleanUp } from './clean-ups.ts'
 import type { Context } from './command.ts'
 
 /**
@@ -20,12 +22,12 @@ async function withHome<T>(
   use: (home: HomeSession) => Promise<T>,
   open: (host: Context, options: { readonly write: boolean }) => Promise<HomeSession> = openHome,
 ): Promise<T> {
-  const cleanUps: (() => void | Promise<void>)[] = []
-  const host = { ...context, defer: (cleanUp: () => void | Promise<void>) => void cleanUps.push(cleanUp) }
+  const cleanUps: CleanUp[] = []
+  const host = { ...context, defer: (cleanUp: CleanUp) => void cleanUps.push(cleanUp) }
   try {
     return await use(await open(host, { write }))
   } finally {
-    for (const cleanUp of cleanUps.toReversed()) await cleanUp()
+    await runCleanUps(cleanUps, (text) => context.warn(text))
   }
 }
 

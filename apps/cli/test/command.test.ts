@@ -167,6 +167,24 @@ describe('Cli.define()', () => {
     expect(order).toEqual(['second', 'first'])
   })
 
+  it('warns of a clean-up that fails, runs the others, and leaves the answer as it was', async () => {
+    const order: string[] = []
+    const result = await call(['thing', 'do', '--json'], {
+      run: (context) => {
+        context.defer(() => {
+          order.push('first')
+        })
+        context.defer(() => {
+          throw Object.assign(new Error('no\u001b'), { code: 'ENOTEMPTY' })
+        })
+        return { data: { n: 1 } }
+      },
+    })
+    expect(result.stdout).toBe('{"ok":true,"command":"thing do","data":{"n":1}}\n')
+    expect(result.stderr).toMatch(/^warning: Cleaning up after the command failed: [^\u001b]*\(CLI_EXISTS\)\n$/)
+    expect([result.code, order]).toEqual([0, ['first']])
+  })
+
   it('takes defaults for a command from the configuration, and refuses settings it does not know', async () => {
     const file = join(folder, 'config.json')
     const run: CommandSpec<Record<string, unknown>>['run'] = (_context, options) => ({

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, realpath } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { utf8Encode } from '@keyturn/primitives'
@@ -6,6 +6,7 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import { Argument } from 'commander'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
+import { clearStage } from '../demo/stage.ts'
 import { drillKinds } from '../drill/plans.ts'
 import type { DrillKind } from '../drill/plans.ts'
 import { reportData, reportText } from '../drill/report.ts'
@@ -49,7 +50,7 @@ async function runDrill(context: Context, flags: DrillFlags, kind: DrillKind): P
   await loadServer()
   const names = await shadowNames(context.homeFolder)
   const folder = await sandbox(flags.dir)
-  if (flags.dir === undefined) context.defer(() => rm(folder, { recursive: true, force: true }))
+  if (flags.dir === undefined) context.defer(() => clearStage(folder))
   const report = await new Drill(context, { kind, folder, names, launchers, checkMs, timeoutMs }).run()
   const text = reportText(report)
   if (flags.out !== undefined) await writeFileAtomic(resolve(flags.out), utf8Encode(`${text}\n`))

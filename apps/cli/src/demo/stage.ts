@@ -39,6 +39,10 @@ export interface ClientReport {
   readonly exit: number | null
 }
 
+/** How often a folder is tried that something still writes to; each pause is 0.1 s longer, all of them 2.8 s. */
+const REMOVE_RETRIES = 7
+const REMOVE_RETRY_MS = 100
+
 /** Product and channel of the demonstration. */
 export const demoNames = { product: 'demo', channel: 'stable' } as const
 
@@ -189,7 +193,7 @@ export class Stage {
    * @param asksServer - Whether an update is looked for first.
    */
   async play(asksServer: boolean): Promise<ClientReport> {
-    const { child, exited, offline } = await this.engine.launch({
+    const { child, exited, confirmed, offline } = await this.engine.launch({
       update: asksServer,
       stdio: ['ignore', 'pipe', 'inherit'],
       signal: this.signal,
@@ -203,6 +207,7 @@ export class Stage {
     })
     const exit = await exited
     await closed
+    await confirmed // it is written down after the client ended
     const line = JSON.parse(text) as Partial<Record<string, unknown>>
     return {
       ok: line['ok'] === true,
@@ -279,7 +284,10 @@ export async function currentTree(stage: Stage): Promise<string> {
   return (await findRelease(stage.home.paths, demoNames.channel)).tree
 }
 
-/** Removes everything the demonstration made. */
+/**
+ * Removes everything a demonstration or a drill made. What its programs still write while they end, and what a virus
+ * scanner holds open, is waited for.
+ */
 export async function clearStage(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true })
+  await rm(folder, { recursive: true, force: true, maxRetries: REMOVE_RETRIES, retryDelay: REMOVE_RETRY_MS })
 }
