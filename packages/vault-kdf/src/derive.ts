@@ -1,4 +1,4 @@
-import { hkdfSha256, wipe } from '@keyturn/primitives'
+import { concatBytes, hkdfSha256, wipe } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { infoStart, messageInfo } from './info-writer.ts'
 import { labels } from './labels.ts'
@@ -9,7 +9,8 @@ import { SmallHmac } from './small-hmac.ts'
 
 declare const partitionKeyBrand: unique symbol
 
-/** Key of one partition under one master version; secret, 32 bytes. Minted by {@link derivePartitionKey}. */
+/** Key of one partition under one master version; secret, 32 bytes. Minted by {@link derivePartitionKey} and
+ * {@link deriveErasablePartitionKey} alone. */
 export type PartitionKey = Uint8Array & { readonly [partitionKeyBrand]: never }
 
 const NONCE_BYTES = 12
@@ -45,7 +46,34 @@ export function derivePartitionKey(master: Uint8Array, version: number, partitio
   if (master.length !== KEY_BYTES)
     throw new VaultError('VK_KEY', `Master key has ${master.length} bytes, 32 are wanted`)
   const info = lengthPrefixed(labels.partition, be32(version), partition)
-  return hkdfSha256(master, extractSalt, info, KEY_BYTES) as PartitionKey // the one place that mints it
+  return hkdfSha256(master, extractSalt, info, KEY_BYTES) as PartitionKey
+}
+
+/**
+ * Derives the key of a partition that can be erased: its random secret goes into the key beside the master, so that
+ * without the secret no master opens a record of it. docs/spec/vault-kdf.md §3.2.
+ *
+ * @param master - 32 bytes, secret; neither kept nor modified.
+ * @param secret - 32 bytes, the secret of this partition; neither kept nor modified.
+ * @returns A fresh 32-byte key; the caller wipes it.
+ */
+export function deriveErasablePartitionKey(
+  master: Uint8Array,
+  secret: Uint8Array,
+  { version, partition }: { readonly version: number; readonly partition: string },
+): PartitionKey {
+  checkKeyVersion(version)
+  for (const key of [master, secret]) {
+    if (key.length !== KEY_BYTES)
+      throw new VaultError('VK_KEY', `A master or partition secret has ${key.length} bytes, expected ${KEY_BYTES}`)
+  }
+  const both = concatBytes(master, secret)
+  try {
+    const info = lengthPrefixed(labels.erasablePartition, be32(version), partition)
+    return hkdfSha256(both, extractSalt, info, KEY_BYTES) as PartitionKey
+  } finally {
+    wipe(both)
+  }
 }
 
 /** The first 8 bytes of HKDF over a master key: tells keys apart and is safe to show. */

@@ -16,7 +16,7 @@ import type { Layer, Place } from './place.ts'
 
 // offset  size  field                                     docs/spec/vault-kdf.md §2
 //  0       4    magic        89 "HXV"
-//  4       1    format       01
+//  4       1    format       01, or 02: the partition key has a random secret of the partition in it
 //  5       1    suite        01 = HKDF-SHA-256 + AES-256-GCM, keys per message, commitment
 //  6       1    depth        layer of the record, 0 to 2
 //  7       1    flags        00
@@ -25,7 +25,6 @@ import type { Layer, Place } from './place.ts'
 // 44      32    commitment
 // 76       …    body         plaintext + 16 bytes a layer, innermost is layer 0
 const MAGIC = new Uint8Array([0x89, 0x48, 0x58, 0x56])
-const FORMAT = 1
 const SUITE = 1
 const HEADER_BYTES = 12
 const SALT_BYTES = 32
@@ -38,8 +37,12 @@ export function envelopeOverhead(layer: Layer): number {
   return PREFIX_BYTES + TAG_BYTES * (layer + 1)
 }
 
+/** How the partition key is made: 1 from the master alone, 2 from the master and the secret of the partition. */
+export type EnvelopeFormat = 1 | 2
+
 /** What an envelope says of itself; nothing of it is proved before it is opened. */
 export interface EnvelopeHeader {
+  readonly format: EnvelopeFormat
   readonly layer: Layer
   readonly keyVersion: number
 }
@@ -52,15 +55,16 @@ export function parseEnvelopeHeader(bytes: Uint8Array): EnvelopeHeader | undefin
   if (bytes.length < PREFIX_BYTES + TAG_BYTES) return undefined
   for (let index = 0; index < MAGIC.length; index++) if (bytes[index] !== MAGIC[index]) return undefined
   const depth = bytes[6] ?? 0xff
-  if (bytes[4] !== FORMAT || bytes[5] !== SUITE || bytes[7] !== 0 || !isLayer(depth)) return undefined
+  const format = bytes[4]
+  if ((format !== 1 && format !== 2) || bytes[5] !== SUITE || bytes[7] !== 0 || !isLayer(depth)) return undefined
   if (bytes.length < envelopeOverhead(depth)) return undefined
-  return { layer: depth, keyVersion: new DataView(bytes.buffer, bytes.byteOffset).getUint32(8) }
+  return { format, layer: depth, keyVersion: new DataView(bytes.buffer, bytes.byteOffset).getUint32(8) }
 }
 
 /** Writes the 12 header bytes. */
-function putHeader(envelope: Uint8Array, layer: Layer, keyVersion: number): void {
+function putHeader(envelope: Uint8Array, { format, layer, keyVersion }: EnvelopeHeader): void {
   envelope.set(MAGIC)
-  envelope[4] = FORMAT
+  envelope[4] = format
   envelope[5] = SUITE
   envelope[6] = layer
   new DataView(envelope.buffer, envelope.byteOffset).setUint32(8, keyVersion)
@@ -79,6 +83,8 @@ export interface SealOptions {
   readonly keyVersion: number
   /** 32 fresh random bytes; two messages with one salt would share keys. */
   readonly salt: Uint8Array
+  /** 2 for a key of `deriveErasablePartitionKey`; default 1. */
+  readonly format?: EnvelopeFormat | undefined
 }
 
 /**
@@ -96,7 +102,7 @@ export function sealEnvelope(
 ): Uint8Array {
   requireBytes(plaintext, 'plaintext')
   requireMembers(options, 'options', ['keyVersion', 'salt'])
-  const { keyVersion, salt } = options
+  const { keyVersion, salt, format = 1 } = options
   if (salt.length !== SALT_BYTES) throw new RangeError(`Message salt has ${salt.length} bytes, expected ${SALT_BYTES}`)
   if (plaintext.length > MAX_PLAINTEXT_BYTES) {
     throw new VaultError(
@@ -108,7 +114,7 @@ export function sealEnvelope(
   checkName(place.name)
   const contexts = contextsOf(place.layer, place.context)
   const envelope = new Uint8Array(plaintext.length + envelopeOverhead(place.layer))
-  putHeader(envelope, place.layer, keyVersion)
+  putHeader(envelope, { format, layer: place.layer, keyVersion })
   envelope.set(salt, HEADER_BYTES)
   const keys = new MessageKeys(partitionKey, salt, {
     cell: place.cell,

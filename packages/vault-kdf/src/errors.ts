@@ -113,6 +113,16 @@ export const vaultErrors = {
     meaning: 'The keyring document is damaged, forged or older than one already seen.',
     remedy: 'Restore the keyring from a backup of the same vault.',
   },
+  VK_PARTITION_ERASED: {
+    kind: 'policy',
+    meaning: 'The secret of the partition was destroyed: nothing in it can be opened or written any more.',
+    remedy: 'There is no way back. Give a new tenant a partition id that was never used.',
+  },
+  VK_PARTITION_SECRET: {
+    kind: 'auth',
+    meaning: 'The secret of an erasable partition is missing, damaged, forged or older than one already seen.',
+    remedy: 'Restore the newest copy of the store that holds the partition secrets; the records are whole.',
+  },
   VK_PASSPHRASE: {
     kind: 'auth',
     meaning: 'The passphrase does not open the key file.',

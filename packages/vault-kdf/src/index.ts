@@ -3,7 +3,7 @@ export { verifyHexvaultChain, hexvaultLink } from './audit/hexvault-chain.ts'
 export { writeAuditRecord } from './audit/record.ts'
 export { MemoryAuditStore } from './audit/store.ts'
 export { verifyAuditChain } from './audit/verify.ts'
-export { derivePartitionKey } from './derive.ts'
+export { deriveErasablePartitionKey, derivePartitionKey } from './derive.ts'
 export { openEnvelope, parseEnvelopeHeader, sealEnvelope } from './envelope.ts'
 export { VaultError, vaultErrors } from './errors.ts'
 export { hedgedSalt } from './hedged.ts'
@@ -33,7 +33,8 @@ export type { AuditSink, AuditStore } from './audit/store.ts'
 export type { AuditFlaw, AuditVerdict, VerifyAuditOptions } from './audit/verify.ts'
 export type { Cell, OpenOptions, RecordSummary, SealOptions } from './cell.ts'
 export type { PartitionKey } from './derive.ts'
-export type { EnvelopeHeader, OpenFailure } from './envelope.ts'
+export type { EnvelopeFormat, EnvelopeHeader, OpenFailure } from './envelope.ts'
+export type { EraseOptions, EraseReport } from './erasable/erase.ts'
 export type { VaultErrorCode } from './errors.ts'
 export type { MessageToSeal } from './hedged.ts'
 export type { KeyEvents } from './key-events.ts'
@@ -50,6 +51,7 @@ export type {
   DocumentWrite,
   Expected,
   Fence,
+  PartitionSecretStore,
   RecordFormat,
   ScanQuery,
   StoreChange,

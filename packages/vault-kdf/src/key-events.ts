@@ -1,8 +1,8 @@
 import { wipe } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
-import type { AuditType } from './audit/record.ts'
 import { VaultError } from './errors.ts'
-import type { KeyringDocument, KeyringEntry } from './keyring-document.ts'
+import { changeKeyring, storeKeyring } from './keyring-changes.ts'
+import type { KeyringChange, Transition } from './keyring-changes.ts'
+import type { KeyringEntry } from './keyring-document.ts'
 import { legacyProfiles } from './legacy.ts'
 import type { LegacyProfile } from './legacy.ts'
 import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
@@ -25,18 +25,7 @@ import {
   suspend,
 } from './transitions.ts'
 import type { DestroyOptions, PromoteOptions } from './transitions.ts'
-import { keyringDocumentName } from './rolled-back.ts'
 import type { VaultCore } from './vault-core.ts'
-
-/** Makes the next document out of the present one; throws what forbids it. */
-type Transition = (document: KeyringDocument) => KeyringDocument
-
-interface Change {
-  readonly type: AuditType
-  readonly fromVersion?: number
-  readonly toVersion?: number
-  readonly details?: JsonObject
-}
 
 const MAX_PROMOTE_TRIES = 8
 
@@ -161,6 +150,7 @@ export class KeyEvents {
    */
   async retire(version: number): Promise<void> {
     const census = await this.census(version)
+    await this.#checkNoSecrets(version)
     await this.#change({ type: 'key_quarantined', fromVersion: version, details: { census } }, (document) =>
       quarantine(document, version, census, this.#core.clock()),
     )
@@ -180,6 +170,7 @@ export class KeyEvents {
    */
   async destroy(version: number, options: DestroyOptions = {}): Promise<void> {
     const census = await this.census(version)
+    await this.#checkNoSecrets(version)
     const details = { census, forced: options.forceWithCensus !== undefined }
     await this.#change({ type: 'key_destroyed', fromVersion: version, details }, (document) =>
       destroy(document, version, this.#core.clock(), { ...options, census }),
@@ -251,7 +242,7 @@ export class KeyEvents {
   /** Tells that this node has loaded the present keyring; registers it the first time. */
   async acknowledge(node: string): Promise<void> {
     await this.#core.reloadKeyring()
-    await this.#store((document) => acknowledge(document, node, document.epoch))
+    await storeKeyring(this.#core, (document) => acknowledge(document, node, document.epoch))
   }
 
   /** Forgets a node that is gone. */
@@ -281,31 +272,18 @@ export class KeyEvents {
     }
   }
 
-  async #change(change: Change, transition: Transition): Promise<void> {
-    const { audit, keyring } = this.#core
-    await this.#core.reloadKeyring()
-    transition(keyring.document) // a forbidden change is refused before anything is written
-    const intent = await audit.append({ ...change, outcome: 'intent' })
-    const details = { ...change.details, intent: intent.seq }
-    try {
-      await this.#store(transition)
-    } catch (error) {
-      await audit.append({ ...change, outcome: 'failed', details })
-      throw error
-    }
-    await audit.append({ ...change, outcome: 'done', details: { ...details, epoch: keyring.document.epoch } })
-    await audit.checkpoint()
+  async #change(change: KeyringChange, transition: Transition): Promise<void> {
+    await changeKeyring(this.#core, change, transition)
   }
 
-  async #store(transition: Transition): Promise<void> {
-    const { store, keyring } = this.#core
-    const stored = await store.readDocument(keyringDocumentName)
-    if (stored === undefined) throw new VaultError('VK_KEYRING', 'The store has lost its keyring')
-    await keyring.accept(stored.bytes)
-    const next = transition(keyring.document)
-    const bytes = await keyring.write(next)
-    const fence = { epoch: next.epoch, activeVersion: activeVersion(next) }
-    await store.apply([], { name: keyringDocumentName, bytes, expected: stored.revision, fence })
-    keyring.replace(next)
+  /** Secrets of erasable partitions that are wrapped under a version would be lost with it, force or not. */
+  async #checkNoSecrets(version: number): Promise<void> {
+    const count = await this.#core.secrets.countUnder(version)
+    if (count === 0) return
+    throw new VaultError(
+      'VK_SWEEP_INCOMPLETE',
+      `${count} partition secrets are still wrapped under key version ${version}`,
+      { details: { version, count }, hint: 'Run the sweep: it wraps them under the active version' },
+    )
   }
 }

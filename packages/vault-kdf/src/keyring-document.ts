@@ -61,9 +61,16 @@ export interface KeyringDocument {
   readonly legacy: 'accept' | 'refuse'
   /** The secret behind the audit MACs, wrapped; it does not turn with the masters. */
   readonly auditSecret?: Uint8Array
+  /**
+   * Set once the vault has erasable partitions: by document of partition secrets (two hex digits), how many partitions
+   * in it were erased. A document that counts fewer is an older copy.
+   */
+  readonly erasures?: Readonly<Record<string, number>>
 }
 
 const FORMAT = 'keyturn-keyring-1'
+/** With `erasures`: a reader that does not know them must not write the document without them. */
+const FORMAT_ERASABLE = 'keyturn-keyring-2'
 
 /**
  * Writes the document: canonical JSON with a MAC, when there is a key for it.
@@ -87,13 +94,14 @@ function keyringMac(body: JsonObject, macSecret: Uint8Array): Uint8Array {
 
 function toJson(document: KeyringDocument): JsonObject {
   return {
-    format: FORMAT,
+    format: document.erasures === undefined ? FORMAT : FORMAT_ERASABLE,
     vault_id: document.vaultId,
     epoch: document.epoch,
     legacy: document.legacy,
     nodes: document.nodes.map((node) => ({ id: node.id, acknowledged_epoch: node.acknowledgedEpoch })),
     entries: document.entries.map(entryToJson),
     ...(document.auditSecret === undefined ? {} : { audit_secret: base64Encode(document.auditSecret) }),
+    ...(document.erasures === undefined ? {} : { erasures: { ...document.erasures } }),
   }
 }
 
@@ -128,7 +136,7 @@ export interface ParsedKeyring {
 export function parseKeyringDocument(bytes: Uint8Array): ParsedKeyring {
   try {
     const { mac, ...body } = object(parseStrictJson(bytes, { maxBytes: MAX_KEYRING_BYTES }))
-    if (body['format'] !== FORMAT) throw damaged('format')
+    if (body['format'] !== (body['erasures'] === undefined ? FORMAT : FORMAT_ERASABLE)) throw damaged('format')
     const document = fromJson(body)
     checkConsistency(document)
     return {
@@ -160,7 +168,17 @@ function fromJson(body: JsonObject): KeyringDocument {
     })),
     entries: list(body, 'entries').map(entryFromJson),
     ...(audit === undefined ? {} : { auditSecret: base64Decode(text(body, 'audit_secret')) }),
+    ...(body['erasures'] === undefined ? {} : { erasures: erasuresFromJson(object(body['erasures'])) }),
   }
+}
+
+function erasuresFromJson(counts: JsonObject): Record<string, number> {
+  const erasures: Record<string, number> = {}
+  for (const shard of Object.keys(counts)) {
+    if (!/^[0-9a-f]{2}$/.test(shard)) throw damaged('erasures')
+    erasures[shard] = integer(counts, shard, Number.MAX_SAFE_INTEGER)
+  }
+  return erasures
 }
 
 function entryFromJson(entry: JsonObject): KeyringEntry {

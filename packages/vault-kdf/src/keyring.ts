@@ -1,7 +1,8 @@
 import { SecretBytes, systemClock, wipe } from '@keyturn/primitives'
 import type { Clock } from '@keyturn/primitives'
-import { checkMasterKey, derivePartitionKey } from './derive.ts'
+import { checkMasterKey, deriveErasablePartitionKey, derivePartitionKey } from './derive.ts'
 import type { PartitionKey } from './derive.ts'
+import type { EnvelopeFormat } from './envelope.ts'
 import { VaultError, closed } from './errors.ts'
 import { checkUse } from './key-state.ts'
 import type { KeyUse } from './key-state.ts'
@@ -17,6 +18,14 @@ export interface KeyringOptions {
   /** Partition keys kept; default 256. */
   maxPartitionKeys?: number | undefined
   clock?: Clock | undefined
+}
+
+/** Which partition key is wanted. */
+export interface PartitionKeyName {
+  readonly version: number
+  readonly partition: string
+  /** Of the envelope: 2 where the secret of the partition goes into the key. */
+  readonly format: EnvelopeFormat
 }
 
 interface CachedMaster {
@@ -41,6 +50,10 @@ export class Keyring {
   #active: number | undefined
   #document: KeyringDocument
   #auditSecret: SecretBytes | undefined
+  /** Counts what took keys of erasable partitions away: one that was being derived meanwhile is not kept. */
+  #forgotten = 0
+  /** Gives a copy of the secret of an erasable partition, which the keyring wipes. Set by `PartitionSecrets`. */
+  findPartitionSecret: ((partition: string) => Promise<Uint8Array>) | undefined
 
   /** @param document - Its MAC is not checked here; {@link Keyring.load} does. */
   constructor(document: KeyringDocument, provider: MasterKeyProvider, options: KeyringOptions = {}) {
@@ -98,7 +111,9 @@ export class Keyring {
 
   /** Takes another document of the same vault in; keys that it destroys are wiped. */
   replace(document: KeyringDocument): void {
+    const { erasures } = this.#document
     this.#document = document
+    if (!sameErasures(erasures, document.erasures)) this.forgetErasablePartitions()
     this.#index()
     for (const [version, { secret }] of this.#masters) {
       if (this.#entries.get(version)?.wrapped !== undefined) continue
@@ -157,22 +172,45 @@ export class Keyring {
    * @throws VaultError `VK_VERSION_UNKNOWN`, `VK_VERSION_RETIRED`, `VK_VERSION_SUSPENDED`, `VK_VERSION_COMPROMISED`,
    * `VK_STALE_WRITER`, `VK_PROVIDER`.
    */
-  async withPartitionKey<T>(
-    version: number,
-    partition: string,
-    keyUse: KeyUse,
-    use: (key: PartitionKey) => T,
-  ): Promise<T> {
+  async withPartitionKey<T>(wanted: PartitionKeyName, keyUse: KeyUse, use: (key: PartitionKey) => T): Promise<T> {
     this.checkOpen()
-    const cached = this.#cachedPartitionKey(version, partition, keyUse)
-    if (cached !== undefined) return use(cached)
-    const key = await this.withMaster(version, (master) => derivePartitionKey(master, version, partition))
-    this.#checkState(version, keyUse) // another keyring may have come in while the provider answered
-    this.#keep(`${version}/${partition}`, key)
-    return use(key) // in the same turn: an evicted key is wiped, and sealing under zeros would lose the record
+    const { version } = wanted
+    for (;;) {
+      const cached = this.#cachedPartitionKey(wanted, keyUse)
+      if (cached !== undefined) return use(cached)
+      const forgotten = this.#forgotten
+      const key = await this.#derive(wanted)
+      this.#checkState(version, keyUse) // another keyring may have come in while the provider answered
+      if (wanted.format === 2 && forgotten !== this.#forgotten) {
+        wipe(key) // a partition was erased meanwhile, perhaps this one
+        continue
+      }
+      this.#keep(keyName(wanted), key)
+      return use(key) // in the same turn: an evicted key is wiped, and sealing under zeros would lose the record
+    }
   }
 
-  #cachedPartitionKey(version: number, partition: string, use: KeyUse): PartitionKey | undefined {
+  async #derive(wanted: PartitionKeyName): Promise<PartitionKey> {
+    const { version, partition, format } = wanted
+    if (format === 1) return this.withMaster(version, (master) => derivePartitionKey(master, version, partition))
+    if (this.findPartitionSecret === undefined)
+      throw new VaultError('VK_PARTITION_SECRET', 'The record is of an erasable partition, whose secret is not here')
+    const secret = await this.findPartitionSecret(partition)
+    try {
+      return await this.withMaster(version, (master) => deriveErasablePartitionKey(master, secret, wanted))
+    } finally {
+      wipe(secret)
+    }
+  }
+
+  /** Drops the keys of erasable partitions: one of them was erased, and its secret is looked up again. */
+  forgetErasablePartitions(): void {
+    this.#forgotten += 1
+    for (const name of this.#partitionKeys.keys()) if (name.includes('\0')) this.#dropPartitionKey(name)
+  }
+
+  #cachedPartitionKey(wanted: PartitionKeyName, use: KeyUse): PartitionKey | undefined {
+    const { version } = wanted
     this.#checkState(version, use)
     const master = this.#masters.get(version)
     if (master === undefined) return undefined
@@ -180,7 +218,7 @@ export class Keyring {
       this.#forget(version)
       return undefined
     }
-    const name = `${version}/${partition}`
+    const name = keyName(wanted)
     const key = this.#partitionKeys.get(name)
     if (key !== undefined) {
       this.#partitionKeys.delete(name) // the least recently used goes first
@@ -268,4 +306,13 @@ export class Keyring {
     this.#auditSecret?.dispose()
     this.#auditSecret = undefined
   }
+}
+
+/** Ids have no NUL, so the keys of erasable partitions meet no others. */
+function keyName({ version, partition, format }: PartitionKeyName): string {
+  return `${version}/${format === 2 ? '\0' : ''}${partition}`
+}
+
+function sameErasures(a: KeyringDocument['erasures'] = {}, b: KeyringDocument['erasures'] = {}): boolean {
+  return Object.keys(b).every((shard) => a[shard] === b[shard])
 }

@@ -6,6 +6,11 @@ export const labels = {
   /** Salt of the partition tier; HexVault extracts with an empty one, so the two never meet. */
   extractSalt: 'hxv1',
   partition: 'hxv1/partition',
+  erasablePartition: 'hxv1/erasable-partition',
+  partitionSecret: 'hxv1/partition-secret',
+  partitionWrap: 'hxv1/partition-wrap',
+  partitionDigest: 'hxv1/partition-digest',
+  partitionMac: 'hxv1/partition-mac',
   commit: 'hxv1/commit',
   layer: 'hxv1/layer',
   fingerprint: 'hxv1/fingerprint',

@@ -10,3 +10,5 @@ export const MAX_KEY_VERSIONS = 1024
 export const MAX_KEY_VERSION = 0xffff_ffff
 /** Largest keyring document a reader takes: 1,024 versions with their history. */
 export const MAX_KEYRING_BYTES = 4 * 1024 * 1024
+/** Largest document of partition secrets a reader takes: some 30,000 partitions in one of the 256. */
+export const MAX_PARTITION_SHARD_BYTES = 8 * 1024 * 1024

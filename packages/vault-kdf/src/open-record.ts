@@ -1,8 +1,9 @@
 import { tryOpenEnvelope, parseEnvelopeHeader } from './envelope.ts'
+import type { EnvelopeHeader } from './envelope.ts'
 import { VaultError } from './errors.ts'
 import { checkUse } from './key-state.ts'
 import type { KeyUse } from './key-state.ts'
-import type { Keyring } from './keyring.ts'
+import type { Keyring, PartitionKeyName } from './keyring.ts'
 import { tryOpenLegacy } from './legacy.ts'
 import type { LegacyAttempt, LegacyProfile } from './legacy.ts'
 import type { LayerContext } from './place.ts'
@@ -54,7 +55,7 @@ export async function openRecord(
     // A column was changed.
     if (record.keyVersion !== undefined && record.keyVersion !== header.keyVersion) throw refused()
     try {
-      const result = await keyring.withPartitionKey(header.keyVersion, record.partition, use, (key) =>
+      const result = await keyring.withPartitionKey(keyOf(header, record.partition), use, (key) =>
         tryOpenEnvelope(key, { ...record, context }, record.envelope),
       )
       if ('plaintext' in result) return { plaintext: result.plaintext, keyVersion: header.keyVersion }
@@ -71,6 +72,12 @@ export async function openRecord(
   if (opened !== undefined) return opened
   throw unavailable ?? refused()
 }
+
+const keyOf = ({ keyVersion, format }: EnvelopeHeader, partition: string): PartitionKeyName => ({
+  version: keyVersion,
+  partition,
+  format,
+})
 
 function refused(): VaultError {
   return new VaultError('VK_AUTH', 'Cannot open record: the bytes do not belong to this key and place')

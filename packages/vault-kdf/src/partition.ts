@@ -1,4 +1,7 @@
+import { requireMembers } from '@keyturn/primitives'
 import { Cell } from './cell.ts'
+import { erasePartition, makeErasable } from './erasable/erase.ts'
+import type { EraseOptions, EraseReport } from './erasable/erase.ts'
 import { checkId } from './place.ts'
 import type { VaultCore } from './vault-core.ts'
 
@@ -17,5 +20,35 @@ export class Partition {
   /** A handle on a cell; nothing is created until something is sealed. @throws VaultError `VK_INFO`. */
   cell(id: string): Cell {
     return new Cell(this.#core, this.id, id)
+  }
+
+  /**
+   * Gives the partition a random secret that goes into the keys of everything sealed in it from now on, so that
+   * {@link Partition.erase} can erase all of it at once. What was sealed before is moved by a rotation and a sweep.
+   *
+   * @returns Whether the secret was made now; `false` when there was one.
+   * @throws VaultError `VK_PARTITION_ERASED`, `VK_PARTITION_SECRET` when the secret was lost, `VK_AUDIT`,
+   * `VK_CONFLICT`.
+   */
+  async makeErasable(): Promise<boolean> {
+    return makeErasable(this.#core, this.id)
+  }
+
+  /** `plain` (no secret of its own), `erasable` or `erased`. */
+  async erasability(): Promise<'plain' | 'erasable' | 'erased'> {
+    this.#core.checkOpen()
+    return this.#core.secrets.state(this.id)
+  }
+
+  /**
+   * Destroys the secret of the partition, then removes its records. Nothing that was sealed with it opens ever again,
+   * in no copy or backup of the records: see the limits in docs/spec/vault-kdf.md §7.4. Call it again after a crash.
+   *
+   * @throws VaultError `VK_STATE` when the partition is not erasable, `VK_SWEEP_INCOMPLETE` while records are sealed
+   * without the secret, `VK_AUDIT`, `VK_CONFLICT`. TypeError when the id is not repeated.
+   */
+  async erase(options: EraseOptions): Promise<EraseReport> {
+    requireMembers(options, 'options', ['irreversiblyErase'])
+    return erasePartition(this.#core, this.id, options)
   }
 }

@@ -99,8 +99,16 @@ export interface VaultStore {
    * alone was put back from a backup; without it census and audit chain are left to tell.
    */
   readFence?(): Promise<Fence | undefined>
+  /**
+   * Rids the store's own files of what was overwritten or removed, so far as it can: called after a partition secret
+   * was destroyed. A store without it leaves old bytes where its storage leaves them.
+   */
+  forgetOverwritten?(): Promise<void>
   close(): Promise<void>
 }
+
+/** Where partition secrets are kept: every {@link VaultStore} will do. */
+export type PartitionSecretStore = Pick<VaultStore, 'readDocument' | 'apply' | 'forgetOverwritten'>
 
 /** Total order of records: partition, cell, name, each by its UTF-8 bytes. */
 export function compareRecordIds(a: RecordId, b: RecordId): number {

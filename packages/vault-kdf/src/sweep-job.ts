@@ -13,6 +13,8 @@ export interface SweepCounts {
   readonly gated: number
   /** Removed because their time was over. */
   readonly expired: number
+  /** Removed because their partition was erased. */
+  readonly erased: number
   /** Records that did not open; see {@link SweepJob.failures}. */
   readonly failed: number
   readonly bytes: number
@@ -45,6 +47,7 @@ export const noCounts: SweepCounts = {
   superseded: 0,
   gated: 0,
   expired: 0,
+  erased: 0,
   failed: 0,
   bytes: 0,
 }
@@ -92,6 +95,7 @@ export function parseSweepJob(bytes: Uint8Array): SweepJob {
       superseded: number(counts, 'superseded'),
       gated: number(counts, 'gated'),
       expired: number(counts, 'expired'),
+      erased: counts['erased'] === undefined ? 0 : number(counts, 'erased'), // a job of an earlier version
       failed: number(counts, 'failed'),
       bytes: number(counts, 'bytes'),
     },

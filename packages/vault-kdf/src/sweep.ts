@@ -42,7 +42,11 @@ const sliceMs = 8
 
 /** What one page came to. */
 interface Page {
-  readonly changes: { readonly change: StoreChange; readonly kind: 'resealed' | 'expired'; readonly bytes: number }[]
+  readonly changes: {
+    readonly change: StoreChange
+    readonly kind: 'resealed' | 'expired' | 'erased'
+    readonly bytes: number
+  }[]
   readonly failures: SweepFailure[]
   gated: number
 }
@@ -101,6 +105,7 @@ export class Sweep {
   async run(): Promise<SweepReport> {
     const { maxRounds = 3 } = this.#options
     for (let round = 1; ; round++) {
+      await this.#rewrapSecrets()
       await this.#round()
       const remaining = await this.#remaining()
       const explained = this.#job.counts.gated + this.#job.counts.failed
@@ -114,6 +119,19 @@ export class Sweep {
         counts: { ...this.#job.counts, gated: 0, failed: 0 },
       }
     }
+  }
+
+  /** First, so that records and secrets are under one master when the sweep ends. */
+  async #rewrapSecrets(): Promise<void> {
+    const count = await this.#core.secrets.rewrap()
+    if (count === 0) return
+    const toVersion = this.#core.keyring.activeVersion
+    await this.#core.audit.append({
+      type: 'partition_secrets_rewrapped',
+      outcome: 'done',
+      toVersion,
+      details: { count },
+    })
   }
 
   /** One pass a version, then one over the records without a header. */
@@ -184,6 +202,11 @@ export class Sweep {
       return
     }
     try {
+      if ((await core.secrets.state(partition)) === 'erased') {
+        const change = { remove: { partition, cell, name }, expected: revision }
+        page.changes.push({ change, kind: 'erased', bytes: 0 })
+        return
+      }
       const context = await core.sweepContext(record)
       if (context === undefined) {
         page.gated += 1
@@ -220,6 +243,7 @@ export class Sweep {
         scanned: counts.scanned + scanned,
         resealed: counts.resealed + done('resealed'),
         expired: counts.expired + done('expired'),
+        erased: counts.erased + done('erased'),
         gated: counts.gated + page.gated,
         failed: counts.failed + page.failures.length,
         bytes: counts.bytes + page.changes.reduce((sum, { bytes }) => sum + bytes, 0),

@@ -1,7 +1,8 @@
 import { systemClock, systemRandom, wipe } from '@keyturn/primitives'
 import type { Clock, RandomSource } from '@keyturn/primitives'
 import type { AuditLog } from './audit/log.ts'
-import { sealEnvelope } from './envelope.ts'
+import { parseEnvelopeHeader, sealEnvelope } from './envelope.ts'
+import { PartitionSecrets } from './erasable/partition-secrets.ts'
 import { VaultError, closed } from './errors.ts'
 import type { KeyUse } from './key-state.ts'
 import type { Keyring } from './keyring.ts'
@@ -11,7 +12,7 @@ import type { LayerContext, Place, RecordId } from './place.ts'
 import { checkNotRolledBack, keyringDocumentName } from './rolled-back.ts'
 import { Salts } from './salts.ts'
 import { openSidecar, sealSidecar, sidecarVersion } from './sidecar.ts'
-import type { Expected, StoredRecord, VaultRecord, VaultStore } from './store.ts'
+import type { Expected, PartitionSecretStore, StoredRecord, VaultRecord, VaultStore } from './store.ts'
 
 /** Turns a token into the ids that gated layers need. */
 export interface TokenResolver {
@@ -55,6 +56,8 @@ export interface VaultParts {
   readonly lazyResealsPerSecond: number
   /** How old the keyring may be when it is used. */
   readonly maxKeyringAgeMs: number
+  /** Where the secrets of erasable partitions are; default the store itself. */
+  readonly partitionSecrets: PartitionSecretStore | undefined
 }
 
 /** The operations below the handles: seal, open, write, each with a fresh look at the keyring. */
@@ -64,6 +67,7 @@ export class VaultCore {
   readonly audit: AuditLog
   readonly clock: Clock
   readonly random: RandomSource
+  readonly secrets: PartitionSecrets
   readonly #resolver: TokenResolver | undefined
   readonly #gated: (partition: string) => GatedPolicy
   readonly #salts: Salts
@@ -91,6 +95,14 @@ export class VaultCore {
       throw new RangeError(`maxKeyringAgeMs must be a number from 0 up, got ${parts.maxKeyringAgeMs}`)
     this.#maxAgeMs = parts.maxKeyringAgeMs
     this.#lookedAt = this.clock()
+    this.secrets = new PartitionSecrets({
+      store: parts.partitionSecrets ?? parts.store,
+      keyring: parts.keyring,
+      secret: parts.secret,
+      random: this.random,
+      clock: this.clock,
+      maxAgeMs: this.#maxAgeMs,
+    })
   }
 
   /**
@@ -109,6 +121,7 @@ export class VaultCore {
     this.keyring.dispose()
     this.audit.dispose()
     this.#salts.dispose()
+    this.secrets.dispose()
   }
 
   /** The ids a token stands for; none without a token. */
@@ -161,7 +174,8 @@ export class VaultCore {
     const version = this.keyring.activeVersion
     const { partition, cell, name, layer } = place
     const needsSidecar = layer > 0 && this.gatedAccess(partition, layer) === 'sidecar'
-    return this.keyring.withPartitionKey(version, partition, 'seal', (key) => ({
+    const format = this.secrets.inUse ? await this.secrets.formatFor(partition) : 1
+    return this.keyring.withPartitionKey({ version, partition, format }, 'seal', (key) => ({
       partition,
       cell,
       name,
@@ -170,6 +184,7 @@ export class VaultCore {
       keyVersion: version,
       envelope: sealEnvelope(key, place, plaintext, {
         keyVersion: version,
+        format,
         salt: this.#salts.next({ place, keyVersion: version, plaintext }),
       }),
       ...(needsSidecar ? { sidecar: sealSidecar(key, version, place, this.random) } : {}),
@@ -186,7 +201,13 @@ export class VaultCore {
   /** Opens a record; see {@link openRecord}. */
   async open(record: VaultRecord, context: LayerContext, use: Exclude<KeyUse, 'seal'>): Promise<OpenedRecord> {
     await this.#fresh()
+    await this.#checkNotErased(record.partition)
     return openRecord(this.keyring, record, context, { use, memory: this.#profiles })
+  }
+
+  /** What was sealed before a partition got its secret is refused too once it was erased: it came from a backup. */
+  async #checkNotErased(partition: string): Promise<void> {
+    if (this.secrets.inUse) await this.secrets.formatFor(partition)
   }
 
   /** The ids of a gated record for the sweep; `undefined` when it cannot have them. */
@@ -195,9 +216,9 @@ export class VaultCore {
     if (layer === 0) return {}
     if (sidecar !== undefined) {
       await this.#fresh()
-      return this.keyring.withPartitionKey(sidecarVersion(sidecar), record.partition, 'sweep', (key) =>
-        openSidecar(key, record, sidecar),
-      )
+      const format = parseEnvelopeHeader(record.envelope)?.format ?? 1
+      const wanted = { version: sidecarVersion(sidecar), partition: record.partition, format }
+      return this.keyring.withPartitionKey(wanted, 'sweep', (key) => openSidecar(key, record, sidecar))
     }
     if (this.gatedAccess(record.partition, layer) !== 'resolver') return undefined
     return this.#resolver?.resolveForSweep?.(record, layer)

@@ -17,7 +17,7 @@ import { Partition } from './partition.ts'
 import { checkRecordId } from './place.ts'
 import type { RecordId } from './place.ts'
 import { keyringDocumentName } from './rolled-back.ts'
-import type { CensusRow, VaultRecord, VaultStore } from './store.ts'
+import type { CensusRow, PartitionSecretStore, VaultRecord, VaultStore } from './store.ts'
 import { Sweep } from './sweep.ts'
 import type { SweepOptions, SweepReport } from './sweep.ts'
 import { promote, stage } from './transitions.ts'
@@ -42,6 +42,11 @@ export interface VaultOptions extends KeyringOptions {
    * `retire` reach every other process within this time; 0 reads the keyring before every use.
    */
   maxKeyringAgeMs?: number | undefined
+  /**
+   * Where the secrets of erasable partitions are kept; default the store itself. A store of its own keeps them out of
+   * the backups of the records: then an erasure reaches those backups as soon as the backups of this one are gone.
+   */
+  partitionSecrets?: PartitionSecretStore | undefined
   random?: RandomSource | undefined
   clock?: Clock | undefined
 }
@@ -145,6 +150,7 @@ export class Vault {
       random: options.random,
       lazyResealsPerSecond: options.lazyResealsPerSecond ?? 100,
       maxKeyringAgeMs: options.maxKeyringAgeMs ?? DEFAULT_MAX_KEYRING_AGE_MS,
+      partitionSecrets: options.partitionSecrets,
     })
     await core.checkNotRolledBack()
     return new Vault(core, provider)

@@ -54,7 +54,7 @@ describe('envelope', () => {
         (text, layer, random) => {
           const sealed = sealEnvelope(partitionKey, { ...base, layer }, text, { keyVersion: 3, salt: random })
           expect(sealed.length).toBe(text.length + envelopeOverhead(layer))
-          expect(parseEnvelopeHeader(sealed)).toEqual({ layer, keyVersion: 3 })
+          expect(parseEnvelopeHeader(sealed)).toEqual({ format: 1, layer, keyVersion: 3 })
           expect(openEnvelope(partitionKey, { ...base, layer }, sealed)).toEqual(text)
         },
       ),

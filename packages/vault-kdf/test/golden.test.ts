@@ -53,3 +53,30 @@ it('the golden SQLite store is opened, read, verified and swept', async () => {
   const store = SqliteStore.open(path)
   await check(store, kekProvider('golden', new Uint8Array(32).fill(7)), new SqliteAuditStore(store.database))
 })
+
+it('the golden folder store with erasable partitions is opened, and what was erased stays erased', async () => {
+  const path = join(folder, 'store-2')
+  await cp(join(golden, 'folder-store-2'), path, { recursive: true })
+  const audit = new FileAuditStore(join(path, 'audit.jsonl'))
+  const store = await FolderStore.open(path)
+  const vault = await Vault.open(store, kekProvider('golden', new Uint8Array(32).fill(7)), {
+    resolver: { resolve: (policy) => ({ policy, session: 'ses' }) },
+    audit: { store: audit },
+    lazyResealsPerSecond: 0,
+  })
+  const read = async (name: string, token?: string): Promise<string> =>
+    vault.partition('erasable').cell('c').openText(name, { token })
+  expect([await read('old'), await read('gated', 'pol'), await read('new')]).toEqual([
+    'under version 1',
+    'gated',
+    'under version 2',
+  ])
+  expect(await vault.partition('plain').cell('c').openText('n')).toBe('no secret')
+  const erased = vault.partition('erased').cell('c').openText('n')
+  await expect(erased).rejects.toMatchObject({ code: 'VK_PARTITION_ERASED' })
+  expect(await vault.verifyAudit()).toMatchObject({ ok: true })
+  expect(await vault.sweep()).toMatchObject({ remaining: 0, counts: { erased: 1, resealed: 3 } })
+  await vault.close()
+  await store.close()
+  await audit.close()
+})

@@ -19,7 +19,7 @@ import { ROWS_PER_FRAME, rowBytes, takeGroup } from './folder-rows.ts'
 import type { Body, Waiting } from './folder-rows.ts'
 import { frameHeaderBytes, frameHolds, maxFrameBytes, parsePayload, segmentMagic, writeFrame } from './segment.ts'
 import type { SegmentEntry } from './segment.ts'
-import { named, newestSegment, segmentName, segmentNumber } from './segment-files.ts'
+import { named, newestSegment, readAt, segmentName, segmentNumber } from './segment-files.ts'
 
 /** Options of {@link FolderStore.open}. */
 export interface FolderStoreOptions {
@@ -130,6 +130,23 @@ export class FolderStore implements VaultStore {
     this.#waiting.push({ changes, document, done: resolve, failed: reject })
     this.#writing ??= this.#drain()
     return promise
+  }
+
+  /** See {@link VaultStore.forgetOverwritten}: what is alive is written as the next segment, the others are removed. */
+  async forgetOverwritten(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing
+    if (this.#broken !== undefined) throw this.#broken
+    const work = named(() => this.#compact())
+    // Batches that come in meanwhile wait in the queue, and are written after it.
+    this.#writing = work
+      .catch((error: unknown) => {
+        if (!(error instanceof VaultError) || error.kind !== 'io') this.#broken = error
+      })
+      .then(() => {
+        this.#writing = undefined
+        if (this.#waiting.length > 0) this.#writing = this.#drain()
+      })
+    await work
   }
 
   /** Waits for writes, then gives the folder back. */
@@ -256,7 +273,7 @@ export class FolderStore implements VaultStore {
   /** Reads the segment; a torn last frame is cut off, damage before it is reported. */
   async #load(): Promise<void> {
     const { size } = await this.#handle.stat()
-    const magic = await this.#readAt(0, segmentMagic.length)
+    const magic = await readAt(this.#handle, 0, segmentMagic.length)
     if (!segmentMagic.every((byte, index) => magic[index] === byte)) throw this.#damaged(0)
     let offset = segmentMagic.length
     for (;;) {
@@ -272,11 +289,11 @@ export class FolderStore implements VaultStore {
 
   /** The payload of a whole frame at this place. */
   async #readFrame(offset: number, size: number): Promise<Uint8Array | undefined> {
-    const header = await this.#readAt(offset, frameHeaderBytes)
+    const header = await readAt(this.#handle, offset, frameHeaderBytes)
     if (header.length < frameHeaderBytes) return undefined
     const length = new DataView(header.buffer).getUint32(0)
     if (length > maxFrameBytes || offset + frameHeaderBytes + length > size) return undefined
-    const payload = await this.#readAt(offset + frameHeaderBytes, length)
+    const payload = await readAt(this.#handle, offset + frameHeaderBytes, length)
     return frameHolds(header, payload) ? payload : undefined
   }
 
@@ -285,7 +302,7 @@ export class FolderStore implements VaultStore {
    * damaged, and cutting would lose what follows.
    */
   async #cutTail(offset: number, size: number): Promise<void> {
-    const tail = await this.#readAt(offset, Math.min(size - offset, maxFrameBytes))
+    const tail = await readAt(this.#handle, offset, Math.min(size - offset, maxFrameBytes))
     const view = new DataView(tail.buffer)
     for (let at = 1; at + frameHeaderBytes <= tail.length; at++) {
       const end = at + frameHeaderBytes + view.getUint32(at)
@@ -314,17 +331,6 @@ export class FolderStore implements VaultStore {
     return new VaultError('VK_STORE_DAMAGED', `Segment ${this.#number} is damaged at offset ${offset}`, {
       details: { segment: this.#number, offset },
     })
-  }
-
-  async #readAt(position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
-    const bytes = new Uint8Array(length)
-    let done = 0
-    while (done < length) {
-      const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done)
-      if (bytesRead === 0) break
-      done += bytesRead
-    }
-    return bytes.slice(0, done)
   }
 
   async #compactIfWorthwhile(): Promise<void> {

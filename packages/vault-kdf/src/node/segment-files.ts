@@ -1,6 +1,6 @@
 import { PrimitivesError } from '@keyturn/primitives'
 import { nodeFileSystem, systemErrorCode } from '@keyturn/primitives/node'
-import type { FileSystem } from '@keyturn/primitives/node'
+import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import { VaultError } from '../errors.ts'
 
 /** File name of a segment. */
@@ -45,4 +45,16 @@ export async function named<T>(work: () => Promise<T>): Promise<T> {
     if (systemErrorCode(cause) === undefined) throw cause
     throw new VaultError('VK_STORE_IO', "The vault's folder could not be read or written", { cause })
   }
+}
+
+/** Reads up to `length` bytes; fewer when the file ends. */
+export async function readAt(handle: FileHandle, position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length)
+  let done = 0
+  while (done < length) {
+    const { bytesRead } = await handle.read(bytes, done, length - done, position + done)
+    if (bytesRead === 0) break
+    done += bytesRead
+  }
+  return bytes.slice(0, done)
 }

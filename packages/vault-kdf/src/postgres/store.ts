@@ -172,6 +172,14 @@ export class PostgresStore implements VaultStore {
     }
   }
 
+  /**
+   * See {@link VaultStore.forgetOverwritten}: writes the table of documents again. Its write-ahead log, replicas and
+   * backups keep what they have for as long as they are kept.
+   */
+  async forgetOverwritten(): Promise<void> {
+    await onDatabase(() => this.#pool.query(`VACUUM FULL ${this.#tables.documents}`))
+  }
+
   /** Does nothing: the pool is the caller's. */
   async close(): Promise<void> {}
 }

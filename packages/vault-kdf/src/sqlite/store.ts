@@ -104,7 +104,7 @@ export class SqliteStore implements VaultStore {
       const { DatabaseSync } = requireSqlite()
       makePrivate(path)
       const database = new DatabaseSync(path, { timeout: options.busyTimeoutMs ?? 5_000 })
-      database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
+      database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;')
       database.exec(schema)
       return new SqliteStore(database)
     })
@@ -231,6 +231,11 @@ export class SqliteStore implements VaultStore {
     const row = this.#statements.state.get() as Row
     const activeVersion = row['active_version'] === null ? undefined : Number(row['active_version'])
     return { fence: { epoch: Number(row['epoch']), activeVersion }, revision: Number(row['revision']) }
+  }
+
+  /** See {@link VaultStore.forgetOverwritten}: freed pages are zeroed as they are freed, and the log is emptied here. */
+  async forgetOverwritten(): Promise<void> {
+    onDatabase(() => this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)'))
   }
 
   /** Closes the database. */

@@ -221,6 +221,23 @@ async function counts(subject: StoreUnderTest): Promise<void> {
   await store.close()
 }
 
+async function keepsWhatIsAlive(subject: StoreUnderTest): Promise<void> {
+  let store = await withFence(await subject.open(), 1)
+  if (store.forgetOverwritten === undefined) return store.close()
+  await store.apply([{ put: sampleRecord('a'), expected: 'any' }])
+  await store.apply([{ put: sampleRecord('a'), expected: 'any' }])
+  const during = store.apply([{ put: sampleRecord('b'), expected: 'any' }])
+  await Promise.all([store.forgetOverwritten(), during, store.apply([{ put: sampleRecord('c'), expected: 'any' }])])
+  if (subject.reopen !== undefined) store = await subject.reopen(store)
+  same(
+    (await all(store)).map(({ name }) => name),
+    ['a', 'b', 'c'],
+  )
+  same((await store.readDocument('keyring'))?.revision, 1)
+  same(await store.apply([{ put: sampleRecord('a', 2), expected: 'any' }]), ['stale'])
+  await store.close()
+}
+
 async function equalsMemory(subject: StoreUnderTest): Promise<void> {
   for (let series = 0; series < SERIES; series++) {
     const next = numbers(series)
@@ -245,6 +262,7 @@ const cases: readonly [string, (store: StoreUnderTest) => Promise<void>][] = [
   ['a document written by somebody else refuses the whole batch', guardsDocuments],
   ['scan() goes in the order of bytes, by pages and filters', scansInOrder],
   ['census() counts by version, layer and format, and after removals', counts],
+  ['forgetOverwritten(), where there is one, keeps all that is alive and lets writers through', keepsWhatIsAlive],
   ['any series of batches ends as in memory, also after opening again', equalsMemory],
 ]
 
