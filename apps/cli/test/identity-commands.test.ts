@@ -82,6 +82,9 @@ describe('keyturn id', () => {
       rotation_pending: false,
     })
     expect(shown['next_keys']).toMatchObject([{ present: true, beside: true }])
+    const other = path('other')
+    await runIn(other, 'id', 'init', '--alias', 'apart', '--next-key-file', path('other-than-home.keystore'), '--yes')
+    expect(dataOf(await runIn(other, 'id', 'show'))['next_keys']).toMatchObject([{ present: true, beside: false }])
     await data('id', 'rotate')
     const log = await data('id', 'log')
     expect(log['events']).toMatchObject([

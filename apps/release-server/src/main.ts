@@ -11,8 +11,8 @@ import { addTokenCommands } from './commands/token.ts'
 
 const { version } = createRequire(import.meta.url)('../package.json') as { version: string }
 const program = new Command('keyturn-server')
-  .description('The release server of Keyturn')
-  .version(version)
+  .description('Serve releases, and the keys that open them, from your own machine.')
+  .version(version, '-V, --version', 'print the version')
   .option('--config <file>', 'JSON file with settings; the environment goes first')
   .option('--data <folder>', 'data folder, over KEYTURN_DATA_DIR')
   .option('--json', 'answer with one JSON object')

@@ -1,7 +1,35 @@
-import { rm } from 'node:fs/promises'
+import { realpath, rm } from 'node:fs/promises'
 import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { printable } from '@keyturn/primitives'
 import { PublisherError } from './errors.ts'
+
+/**
+ * The path of something relative to a folder it is in, `''` for the folder itself; undefined when it is elsewhere. Looks
+ * at the two names only; links are not followed.
+ *
+ * @param folder - The folder.
+ * @param path - What may be in it.
+ */
+export function pathInside(folder: string, path: string): string | undefined {
+  const way = relative(resolve(folder), resolve(path))
+  return way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : way
+}
+
+/**
+ * Whether the bytes of a file are on the disk inside a folder: false when it does not exist, or is a link to another
+ * medium.
+ *
+ * @param folder - A folder that exists.
+ * @param file - The file.
+ */
+export async function isStoredInside(folder: string, file: string): Promise<boolean> {
+  try {
+    return pathInside(await realpath(folder), await realpath(file)) !== undefined
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return false
+    throw error
+  }
+}
 
 /**
  * Joins a folder with names that came from a file, and proves that the result is below the folder.
@@ -12,9 +40,8 @@ import { PublisherError } from './errors.ts'
  */
 export function placeInside(folder: string, ...names: readonly string[]): string {
   const place = resolve(join(folder, ...names))
-  const path = relative(resolve(folder), place)
-  const leadsOut = path === '' || path === '..' || path.startsWith(`..${sep}`) || isAbsolute(path)
-  if (leadsOut || names.some((name) => name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name)))
+  const path = pathInside(folder, place)
+  if (path === undefined || path === '' || names.some((name) => name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name)))
     throw new PublisherError(
       'CLI_TURN_JOURNAL',
       `"${printable(names.join('/'), 200)}" is not a place inside "${folder}"`,

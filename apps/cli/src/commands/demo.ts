@@ -24,7 +24,7 @@ interface DemoFlags {
 export function registerDemo(program: Command, cli: Cli): void {
   const demo = program
     .command('demo')
-    .description('the whole story on this machine: publish, install, rotate keys, reject forged releases')
+    .description('run the whole story on this machine: publish, install, rotate keys, reject forged releases')
     .option('--input <dir>', 'the tree to release (default: the packages installed with this program)')
     .option('--dir <dir>', 'a new or empty folder to work in; it stays')
     .option('--keep', 'leave server and launcher page running until Ctrl-C, and keep the folder')

@@ -22,7 +22,7 @@ export function registerDoctor(program: Command, cli: Cli): void {
     program
       .command('doctor')
       .description(
-        'prove that keystore, log, role document, releases, archives and server belong together; exit 1 when not',
+        'prove that keys, log, releases, archives and server belong together; exit 1 when not',
       )
       .option('--deep', 'read every byte of every archive on offer')
       .option('--offline', 'do not ask the server')

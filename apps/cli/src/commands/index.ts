@@ -39,31 +39,31 @@ export const nouns: readonly Noun[] = [
   {
     name: 'release',
     group: 'Every day',
-    summary: 'release tree, manifest, signature, head, server',
+    summary: 'prepare, sign, offer, publish and compare releases, step by step',
     load: async () => (await import('./release/index.ts')).registerRelease,
   },
   {
     name: 'channel',
     group: 'Every day',
-    summary: 'channels on the server: protect one with an access code',
+    summary: 'protect a channel on the server with an access code, or open it again',
     load: async () => (await import('./channel/index.ts')).registerChannel,
   },
   {
     name: 'project',
     group: 'Every day',
-    summary: 'the project file keyturn.json: what a release is made of',
+    summary: 'write the project file keyturn.json: what a release is made of',
     load: async () => (await import('./project/index.ts')).registerProject,
   },
   {
     name: 'ci',
     group: 'Every day',
-    summary: 'a sealed home for build machines, without the identity',
+    summary: 'seal the keys that a build machine needs; the identity stays with you',
     load: async () => (await import('./ci/index.ts')).registerCi,
   },
   {
     name: 'update',
     group: 'Every day',
-    summary: 'bring an install to the newest release',
+    summary: 'update an install to the newest release',
     load: async () => (await import('./update.ts')).registerUpdate,
   },
   {
@@ -81,7 +81,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'status',
     group: 'Every day',
-    summary: 'every key: age, state, when it is due; releases per channel',
+    summary: 'list every key with its age and when it is due, and each channel',
     load: async () => (await import('./status.ts')).registerStatus,
   },
   {
@@ -99,25 +99,25 @@ export const nouns: readonly Noun[] = [
   {
     name: 'id',
     group: 'Keys',
-    summary: 'identities and their key event logs: create, show, check, rotate',
+    summary: 'create, show, check and rotate identities and their key event logs',
     load: async () => (await import('./id/index.ts')).registerId,
   },
   {
     name: 'roles',
     group: 'Keys',
-    summary: 'who may sign: role documents sealed by the identity',
+    summary: 'show or change who may sign, in role documents that the identity seals',
     load: async () => (await import('./roles/index.ts')).registerRoles,
   },
   {
     name: 'noise',
     group: 'Keys',
-    summary: 'transport keys: derive, publish, rotate, revoke, look up, audit',
+    summary: 'derive, publish, rotate, revoke and look up transport keys',
     load: async () => (await import('./noise/index.ts')).registerNoise,
   },
   {
     name: 'vault',
     group: 'Keys',
-    summary: 'secrets at rest under a master key that can be rotated: seal, open, rotate, sweep, retire, audit',
+    summary: 'seal and open secrets under a master key that rotates without downtime',
     load: async () => (await import('./vault/index.ts')).registerVault,
   },
   {
@@ -171,7 +171,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'emergency',
     group: 'Emergencies',
-    summary: 'a key may be stolen: rotate now, freeze, unfreeze, report',
+    summary: 'act when a key may be stolen: rotate now, freeze, unfreeze, report',
     load: async () => (await import('./emergency/index.ts')).registerEmergency,
   },
   {
@@ -183,7 +183,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'demo',
     group: 'Tools',
-    summary: 'the whole story on this machine: publish, install, rotate keys, and reject forged releases',
+    summary: 'run the whole story on this machine: publish, install, rotate keys, reject forged releases',
     load: async () => (await import('./demo.ts')).registerDemo,
   },
   {
@@ -207,7 +207,7 @@ export const nouns: readonly Noun[] = [
   {
     name: 'mcp',
     group: 'Tools',
-    summary: 'the same commands as tools of an MCP server over stdio',
+    summary: 'serve the same commands as tools over MCP on stdio',
     load: async () => (await import('./mcp.ts')).registerMcp,
   },
   {

@@ -16,7 +16,7 @@ interface McpOptions {
 export function registerMcp(program: Command, cli: Cli): void {
   const mcp = program
     .command('mcp')
-    .description('the same commands as tools of an MCP server over stdio; read-only unless --allow-write')
+    .description('serve the same commands as tools over MCP on stdio; read-only unless --allow-write')
     .option('--allow-write', 'tools that change keys, releases or files too')
   cli.define<McpOptions>(mcp, {
     example: ['keyturn mcp --home ./keys --passphrase-file passphrase.txt', 'keyturn mcp --allow-write'],

@@ -23,7 +23,7 @@ interface StatusOptions {
 export function registerStatus(program: Command, cli: Cli): void {
   const status = program
     .command('status')
-    .description('every key: age, state, when it is due; releases per channel; asks for no passphrase')
+    .description('list every key with its age and when it is due, and each channel; asks for no passphrase')
     .option('--check', 'exit with 1 when anything is due, for cron')
     .option('--ics <file>', 'write the due dates as a calendar file')
     .option('--force', 'replace an existing calendar file')

@@ -90,13 +90,13 @@ export class LauncherProgram {
 
   #program(): Command {
     const program = new Command(this.#name)
-      .description('Installs, verifies, updates and starts a client.')
-      .version(launcherVersion)
+      .description('Install, verify, update and start a client.')
+      .version(launcherVersion, '-V, --version', 'print the version')
     program.exitOverride().configureOutput({
       writeOut: (text) => this.#environment.stdout.write(text),
       writeErr: (text) => this.#environment.stderr.write(text),
     })
-    this.#add(program, 'update', 'bring the install to the newest release', (install) => this.#update(install))
+    this.#add(program, 'update', 'update the install to the newest release', (install) => this.#update(install))
       .option('--download-only', 'download and verify, and put nothing in place; the next update or start does')
       .option('--max-download <bytes>', 'refuse an update that downloads more')
     this.#add(program, 'launch', 'update if possible, then start the client', (install, rest) =>

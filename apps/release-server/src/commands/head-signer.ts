@@ -49,7 +49,7 @@ export function addHeadSignerKeyCommand(program: Command): void {
   program
     .command('head-signer-key')
     .description(
-      'Make the key of a head signer, or show the public half of one; "keyturn roles ' +
+      'make the key of a head signer, or show the public half of one; "keyturn roles ' +
         'enroll-head-signer" puts it in force',
     )
     .requiredOption('--key-file <path>', 'file of the secret key, made with mode 0600 if it is not there')
@@ -96,7 +96,7 @@ export function addHeadSignerCommand(program: Command): void {
   program
     .command('head-signer')
     .description(
-      'Renew heads and sign changed rollouts for the server, in a process of its own that holds the head key',
+      'renew heads and sign changed rollouts for the server, in a process of its own that holds the head key',
     )
     .requiredOption('--socket <path>', 'unix socket to listen on')
     .requiredOption('--key-file <path>', 'head key: 64 hex digits, mode 0600')

@@ -8,7 +8,7 @@ import { createReleaseServer } from '../server.ts'
 export function addLogKeyCommand(program: Command): void {
   program
     .command('log-key')
-    .description('Print the key of the log of a product, for witnesses and policies; makes it if there is none')
+    .description('print the key of the log of a product, for witnesses and policies; makes it if there is none')
     .argument('<product>', 'the product')
     .action(async (product: string, _options: object, command: Command) => {
       if (!/^[a-z0-9-]{1,64}$/.test(product))

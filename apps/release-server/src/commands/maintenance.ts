@@ -37,7 +37,7 @@ export function addMaintenanceCommands(program: Command): void {
 function addSettings(program: Command): void {
   program
     .command('settings')
-    .description('List all settings')
+    .description('list all settings')
     .action((_options: unknown, command: Command) => {
       const width = Math.max(...settings.map(({ variable }) => variable.length))
       printAnswer(
@@ -51,7 +51,7 @@ function addSettings(program: Command): void {
 function addChecks(program: Command): void {
   program
     .command('audit-verify')
-    .description('Check the hash chain of the audit log')
+    .description('check the hash chain of the audit log')
     .action(async (_options: unknown, command: Command) => {
       const entries = await withStores(command, ({ context }) => verifyStoredAudit(context.metadata))
       printAnswer(command, { entries }, `The audit log is intact: ${entries} entries`)
@@ -59,7 +59,7 @@ function addChecks(program: Command): void {
 
   program
     .command('fsck')
-    .description('Check blobs, records, releases and audit log against each other')
+    .description('check blobs, records, releases and audit log against each other')
     .option('--no-hash', 'only check that blobs exist')
     .action(async (options: { hash: boolean }, command: Command) => {
       const report = await withStores(command, ({ context }) => checkStores(context, { hash: options.hash }, caller))
@@ -80,7 +80,7 @@ function addChecks(program: Command): void {
 function addGarbageCollection(program: Command): void {
   program
     .command('gc')
-    .description('Collect garbage; a dry run unless --yes')
+    .description('collect garbage; a dry run unless --yes')
     .option('--yes', 'really delete')
     .action(async (options: { yes?: boolean }, command: Command) => {
       const report = await withStores(command, ({ context }) =>
@@ -98,7 +98,7 @@ function addGarbageCollection(program: Command): void {
 function addCool(program: Command): void {
   program
     .command('cool')
-    .description('Store the files of older releases as chunks, each of which is on the disk once')
+    .description('store the files of older releases as chunks, each of which is on the disk once')
     .requiredOption('--keep-whole <n>', 'newest releases of each channel whose files stay whole')
     .action(async (options: { keepWhole: string }, command: Command) => {
       const keepWhole = Number(options.keepWhole)
@@ -120,7 +120,7 @@ function addCool(program: Command): void {
 function addExport(program: Command): void {
   program
     .command('export-static')
-    .description('Write the whole public tree as plain files, for any static host')
+    .description('write the whole public tree as plain files, for any static host')
     .requiredOption('--to <folder>', 'folder of the static host')
     .action(async (options: { to: string }, command: Command) => {
       const report = await withStores(command, ({ context }) => exportStatic(context, options.to))
@@ -135,7 +135,7 @@ function addExport(program: Command): void {
 function addMigrate(program: Command): void {
   program
     .command('migrate')
-    .description('Copy everything into the stores that another settings file names; can be repeated')
+    .description('copy everything into the stores that another settings file names; can be repeated')
     .requiredOption('--to <file>', 'JSON file with the settings of the target')
     .action(async (options: { to: string }, command: Command) => {
       const from = await storesFromConfig(await configOf(command), { missing: 'require' })

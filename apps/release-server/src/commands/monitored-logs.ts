@@ -7,7 +7,7 @@ import { monitoredLogs } from '../tlog/monitored-logs.ts'
 export function addMonitoredLogsCommand(program: Command): void {
   program
     .command('monitored-logs')
-    .description('Show the logs of others that this server watches; exit 1 when one of them has findings')
+    .description('show the logs of others that this server watches; exit 1 when one of them has findings')
     .action(async (_options: unknown, command: Command) => {
       const { metadata, blobs } = await storesFromConfig(await configOf(command), { missing: 'require' })
       try {

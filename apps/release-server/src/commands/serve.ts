@@ -9,7 +9,7 @@ import { createReleaseServer } from '../server.ts'
 export function addServeCommand(program: Command): void {
   program
     .command('serve')
-    .description('Run the server')
+    .description('run the server')
     .option('--host <address>', 'address to listen on')
     .option('--port <number>', 'port to listen on; 0: any')
     .action(async (options: { host?: string; port?: string }, command: Command) => {

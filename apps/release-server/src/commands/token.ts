@@ -36,11 +36,11 @@ async function onServer(
 
 /** `keyturn-server token …`: the first token is made on the machine itself, never by the first visitor. */
 export function addTokenCommands(program: Command): void {
-  const token = program.command('token').description('Tokens of the management API')
+  const token = program.command('token').description('create, list and revoke tokens of the management API')
   addCreate(token)
   token
     .command('list')
-    .description('All tokens, without their secrets')
+    .description('list all tokens, without their secrets')
     .action(async (_options: object, command: Command) => {
       await onServer(command, 'require', async ({ context }) => {
         const tokens = await listTokens(context.metadata)
@@ -55,7 +55,7 @@ export function addTokenCommands(program: Command): void {
     })
   token
     .command('revoke')
-    .description('Revoke a token at once: a stolen one, or one that nobody needs anymore')
+    .description('revoke a token at once: a stolen one, or one that nobody needs anymore')
     .argument('<id>', 'its id, see "token list"')
     .action(async (id: string, _options: object, command: Command) => {
       await onServer(command, 'require', async ({ context }) => {
@@ -68,7 +68,7 @@ export function addTokenCommands(program: Command): void {
 function addCreate(token: Command): void {
   token
     .command('create')
-    .description('Create a token; its secret is shown this once')
+    .description('create a token; its secret is shown this once')
     .requiredOption('--name <text>', 'what it is for')
     .requiredOption('--scope <names>', `scopes, with commas: ${scopes.join(', ')}`, list, [])
     .option('--product <slugs>', 'limit to these products', list, [])

@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises'
-import { sep } from 'node:path'
 import { limits, parseHeadEnvelope, verifyManifestSignatures, verifyThreshold } from '@keyturn/manifest'
 import { payloadTypes } from '@keyturn/manifest/publish'
 import { keyCommitment } from '@keyturn/m2pack-format'
 import { hexEncode, KeyturnError, z32Encode } from '@keyturn/primitives'
 import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
+import { isStoredInside, pathInside } from '../inside.ts'
 import { readFreeze } from '../freeze.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -224,10 +224,11 @@ async function checkNextKey(home: HomeSession, report: Report): Promise<void> {
 
 /** Warns of every generation of the file with the next key that is in the home, at its own place or at a given one. */
 async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolean> {
-  const inside = home.nextKeyFile.startsWith(home.paths.folder + sep) ? [home.nextKeyFile] : []
+  const { folder } = home.paths
+  const inside = pathInside(folder, home.nextKeyFile) === undefined ? [] : [home.nextKeyFile]
   let found = false
   for (const file of new Set([home.paths.nextIdentityKey, ...inside])) {
-    if (await pathExists(file)) {
+    if (await isStoredInside(folder, file)) {
       found = true
       report(
         'next-key',
@@ -236,7 +237,7 @@ async function nextKeysInHome(home: HomeSession, report: Report): Promise<boolea
         `move "${file}" to another medium`,
       )
     }
-    if (await pathExists(`${file}.previous`)) {
+    if (await isStoredInside(folder, `${file}.previous`)) {
       found = true
       report(
         'next-key',

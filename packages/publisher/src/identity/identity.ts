@@ -1,10 +1,11 @@
 import { readFile, readdir } from 'node:fs/promises'
-import { isAbsolute, join, relative } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import { isRecord, parseStrictJson, printable, wipe } from '@keyturn/primitives'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
 import { Kel, KelError } from '@keyturn/kel'
 import type { LogStorage } from '@keyturn/kel'
 import { fileLog, gitStore } from '@keyturn/kel/node'
+import { pathInside } from '../inside.ts'
 import type { PublisherHost } from '../session.ts'
 import { PublisherError } from '../errors.ts'
 import { homePaths, lockHome } from '../home.ts'
@@ -115,8 +116,7 @@ export async function writeNamedRecord(
 
 /** Files inside the folder are named relative to it, so that a home can be moved. */
 function relativeInside(folder: string, file: string): string {
-  const path = relative(folder, file)
-  return path.startsWith('..') || isAbsolute(path) ? file : path
+  return pathInside(folder, file) ?? file
 }
 
 function isNamedRecord(value: unknown): value is NamedRecord {

@@ -1,4 +1,5 @@
 export { readFreeze, refuseFrozen, removeFreeze, writeFreeze } from '../freeze.ts'
+export { isStoredInside } from '../inside.ts'
 export { attestDevice, listDevices } from './devices.ts'
 export {
   aliasFlag,

@@ -1,9 +1,10 @@
 import { realpath } from 'node:fs/promises'
-import { dirname, isAbsolute, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import { sealedRoles } from '@keyturn/manifest'
 import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
+import { pathInside } from '../inside.ts'
 import { PublisherError } from '../errors.ts'
 import { readIfThere } from '../records/store.ts'
 import { openOwnLog } from './identity.ts'
@@ -32,8 +33,7 @@ async function copyPaths(nextKeyFile: string): Promise<{ log: string; roles: str
 
 /** A file in the folder of the log is lost with it, so it needs no copy. */
 function isBesideLog({ logPath }: Identity, file: string): boolean {
-  const path = relative(dirname(logPath), file)
-  return !path.startsWith('..') && !isAbsolute(path)
+  return pathInside(dirname(logPath), file) !== undefined
 }
 
 /**

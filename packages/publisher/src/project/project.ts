@@ -1,9 +1,10 @@
 import { lstat, readFile, realpath } from 'node:fs/promises'
-import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
 import type { FormatVersion } from '@keyturn/m2pack-format'
 import type { Requirements } from '@keyturn/manifest'
+import { pathInside } from '../inside.ts'
 import { PublisherError } from '../errors.ts'
 import { PROJECT_FILE } from '../names.ts'
 import type { ArchiveRule, ComponentRule, LayoutRules } from '../tree/layout.ts'
@@ -95,11 +96,6 @@ function distance(a: string, b: string): number {
     row = next
   }
   return row[b.length] as number
-}
-
-function isInside(folder: string, path: string): boolean {
-  const way = relative(folder, path)
-  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)
 }
 
 /** Reads members of one object and keeps the place for messages. */
@@ -205,7 +201,7 @@ class Members {
     const folder = dirname(this.#file)
     const path = resolve(folder, value)
     const real = await realpath(path).catch(() => path) // a missing one is refused when it is read
-    if (isAbsolute(value) || !isInside(folder, path) || !isInside(folder, real))
+    if (isAbsolute(value) || pathInside(folder, path) === undefined || pathInside(folder, real) === undefined)
       throw this.wrong(name, 'a path inside the project')
     return path
   }

@@ -1,11 +1,12 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { parseManifest, parseRoles, sealedRoles } from '@keyturn/manifest'
 import { sha256Hex, parseStrictJson, utf8Encode } from '@keyturn/primitives'
 import type { ReleaseManifest, RoleDocument } from '@keyturn/manifest'
 import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import { isMissing, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
+import { pathInside } from '../inside.ts'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 
@@ -151,8 +152,7 @@ export async function keepRelease(paths: HomePaths, documents: ReleaseDocuments)
 
 /** A tree in the home goes with it wherever it is restored; any other folder is where it was. */
 function treeRecord({ folder }: HomePaths, tree: string): string {
-  const inside = relative(folder, tree)
-  return isAbsolute(inside) || inside.startsWith('..') ? tree : inside
+  return pathInside(folder, tree) ?? tree
 }
 
 async function readRelease(paths: HomePaths, folder: string): Promise<StoredRelease> {

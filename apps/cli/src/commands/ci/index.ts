@@ -4,5 +4,5 @@ import { registerCiBundle } from './bundle.ts'
 
 /** Registers `keyturn ci`. */
 export function registerCi(program: Command, cli: Cli): void {
-  registerCiBundle(program.command('ci').description('what a build machine needs to make releases'), cli)
+  registerCiBundle(program.command('ci').description('seal the keys that a build machine needs; the identity stays with you'), cli)
 }

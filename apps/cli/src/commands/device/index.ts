@@ -8,7 +8,7 @@ import { registerDeviceRevoke } from './revoke.ts'
 export function registerDevice(program: Command, cli: Cli): void {
   const device = program
     .command('device')
-    .description('devices that may speak for the identity until the next rotation')
+    .description('link, list and revoke devices that may speak for the identity until its next rotation')
   registerDeviceLink(device, cli)
   registerDeviceList(device, cli)
   registerDeviceRevoke(device, cli)

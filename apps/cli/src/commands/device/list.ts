@@ -12,7 +12,7 @@ interface ListOptions extends AliasOption {
 export function registerDeviceList(device: Command, cli: Cli): void {
   const list = device
     .command('list')
-    .description('linked devices; void ones were linked before the last rotation')
+    .description('list the linked devices; void ones were linked before the last rotation')
     .option('--include-revoked', 'show revoked ones too')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
   cli.define<ListOptions>(list, { example: 'keyturn device list', run: runList })

@@ -15,7 +15,7 @@ interface RevokeOptions extends AliasOption {
 export function registerDeviceRevoke(device: Command, cli: Cli): void {
   const revoke = device
     .command('revoke <device>')
-    .description('say that a device no longer speaks for the identity; by its name or DID')
+    .description('revoke a device by its name or DID: it no longer speaks for the identity')
     .option('--note <text>', 'why', '')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
   cli.define<RevokeOptions>(revoke, {

@@ -2,10 +2,9 @@ import { isRecord } from '@keyturn/primitives'
 import { checkStream } from '@keyturn/kel'
 import type { VerifiedEvent } from '@keyturn/kel'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
-import { pathExists } from '@keyturn/primitives/node'
 import type { Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { aliasFlag, listDevices, openOwnLog, readFreeze, readReasons } from '@keyturn/publisher/identity'
+import { aliasFlag, isStoredInside, listDevices, openOwnLog, readFreeze, readReasons } from '@keyturn/publisher/identity'
 import type { Identity, KeptReason } from '@keyturn/publisher/identity'
 import { eventJson, stateJson } from '../id/json.ts'
 
@@ -68,7 +67,7 @@ export async function emergencyReport(context: Context, identity: Identity, even
   )
   const besideCurrent = (
     await Promise.all(
-      identity.next.map(async ({ file }) => file.startsWith(context.homeFolder) && (await pathExists(file))),
+      identity.next.map(async ({ file }) => await isStoredInside(context.homeFolder, file)),
     )
   ).includes(true)
   const last = eventsJson(kel.events, reasons)[kel.state.lastEstablishment.sn]

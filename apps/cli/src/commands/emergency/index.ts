@@ -9,7 +9,7 @@ import { registerReport } from './report.ts'
 export function registerEmergency(program: Command, cli: Cli): void {
   const emergency = program
     .command('emergency')
-    .description('a key may be in the wrong hands: rotate now, freeze, report')
+    .description('act when a key may be stolen: rotate now, freeze, unfreeze, report')
   registerRotateNow(emergency, cli)
   registerFreeze(emergency, cli)
   registerUnfreeze(emergency, cli)

@@ -11,7 +11,7 @@ import { registerIdWitness } from './witness.ts'
 
 /** Registers `keyturn id …`: the key event log. */
 export function registerId(program: Command, cli: Cli): void {
-  const id = program.command('id').description('identities and their key event logs')
+  const id = program.command('id').description('create, show, check and rotate identities and their key event logs')
   registerIdInit(id, cli)
   registerIdShow(id, cli)
   registerIdLog(id, cli)

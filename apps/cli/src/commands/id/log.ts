@@ -17,7 +17,7 @@ interface LogOptions extends AliasOption {
 export function registerIdLog(id: Command, cli: Cli): void {
   const log = id
     .command('log')
-    .description('the events of the log in order, with what each of them did')
+    .description('list the events of the log in order, with what each of them did')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('--file <file>', "a CESR file of anybody's log instead")
   cli.define<LogOptions>(log, { example: ['keyturn id log', 'keyturn id log --file their.cesr --json'], run: runLog })

@@ -3,7 +3,7 @@ import { formatPin, isAbandoned, isEstablishmentOnly } from '@keyturn/kel'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { aliasFlag, openIdentity, openOwnLog } from '@keyturn/publisher/identity'
+import { aliasFlag, isStoredInside, openIdentity, openOwnLog } from '@keyturn/publisher/identity'
 import type { Identity } from '@keyturn/publisher/identity'
 import { pendingRotations } from '@keyturn/publisher/pending'
 import { stateJson } from './json.ts'
@@ -16,7 +16,7 @@ export interface AliasOption {
 export function registerIdShow(id: Command, cli: Cli): void {
   const show = id
     .command('show')
-    .description('the identity: keys in force, promised keys, thresholds, place of its log')
+    .description('show the identity: keys in force, promised keys, thresholds, witnesses')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
   cli.define<AliasOption>(show, { example: 'keyturn id show --json', run: runShow })
 }
@@ -30,7 +30,7 @@ async function nextKeys(
     identity.next.map(async ({ file }) => ({
       file,
       present: await pathExists(file),
-      beside: file.startsWith(context.homeFolder) && (await pathExists(file)),
+      beside: await isStoredInside(context.homeFolder, file),
     })),
   )
 }

@@ -10,7 +10,7 @@ import { namedWitnesses } from './witness-state.ts'
 export function registerIdWitnessAdd(witness: Command, cli: Cli): void {
   const add = witness
     .command('add <url>')
-    .description('write down where a witness is; of a release server: https://…/witness')
+    .description('save the address of a witness; a release server has one at https://…/witness')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
   cli.define<WitnessOptions>(add, {
     example: 'keyturn id witness add https://updates.example.org/witness',

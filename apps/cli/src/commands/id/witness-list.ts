@@ -9,7 +9,7 @@ import { namedWitnesses } from './witness-state.ts'
 export function registerIdWitnessList(witness: Command, cli: Cli): void {
   const list = witness
     .command('list')
-    .description('the witnesses whose address is known, and whether the log names them')
+    .description('list the witnesses whose address is known, and whether the log names them')
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
   cli.define<WitnessOptions>(list, { example: 'keyturn id witness list --json', run: runList })
 }

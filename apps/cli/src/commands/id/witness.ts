@@ -6,7 +6,7 @@ import { registerIdWitnessCollect } from './witness-collect.ts'
 
 /** Registers `keyturn id witness …`. */
 export function registerIdWitness(id: Command, cli: Cli): void {
-  const witness = id.command('witness').description('the witnesses of an identity: where they are, and their receipts')
+  const witness = id.command('witness').description('add, list and ask the witnesses of an identity')
   registerIdWitnessAdd(witness, cli)
   registerIdWitnessList(witness, cli)
   registerIdWitnessCollect(witness, cli)

@@ -18,7 +18,7 @@ export function registerNoiseAudit(noise: Command, cli: Cli): void {
   const audit = noise
     .command('audit')
     .description(
-      'report what would trip up a peer: old keys, gaps in overlaps, plain records, unlisted devices, relays that lag',
+      'report what would stop a peer: old keys, gaps in overlaps, unlisted devices, slow relays',
     )
     .argument('[identities...]', "names in z-base-32; default: the home's own")
     .option(...FROM, collect)

@@ -19,7 +19,7 @@ interface ContactsOptions {
 export function registerNoiseContacts(noise: Command, cli: Cli): void {
   const contacts = noise
     .command('contacts')
-    .description('who is notified when keys are published, rotated or revoked: addresses and programs; lists them')
+    .description('set who is notified when keys are published, rotated or revoked; lists them')
     .option('--webhook <url>', 'add an address that gets a POST with JSON, repeatable', collect)
     .option('--exec <program>', 'add a program that gets the same JSON on its standard input; no shell reads it')
     .option('--arg <text>', 'an argument of that program, repeatable', collect)

@@ -17,7 +17,7 @@ import { registerNoiseSignRequest } from './sign-request.ts'
 export function registerNoise(program: Command, cli: Cli): void {
   const noise = program
     .command('noise')
-    .description('transport keys: derive, publish, rotate, revoke, look up; offline signing by file')
+    .description('derive, publish, rotate, revoke and look up transport keys; sign offline by file')
   registerNoiseDerive(noise, cli)
   registerNoisePublish(noise, cli)
   registerNoiseRotate(noise, cli)

@@ -18,7 +18,7 @@ interface PlanOptions {
 export function registerNoisePlan(noise: Command, cli: Cli): void {
   const plan = noise
     .command('plan')
-    .description('what will happen to the keys, and when; changes nothing')
+    .description('show what will happen to the keys, and when; changes nothing')
     .option('--interval <days>', `days between rotations, or ${Object.keys(INTERVAL_PRESETS).join(', ')}`)
     .option('--at <date>', 'as if it were then: 2027-03-01')
   cli.define<PlanOptions>(plan, {

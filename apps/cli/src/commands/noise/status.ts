@@ -13,7 +13,7 @@ interface StatusOptions {
 export function registerNoiseStatus(noise: Command, cli: Cli): void {
   const status = noise
     .command('status')
-    .description('the keys of the home: state, age, what is due')
+    .description('show the transport keys of the home: state, age, what is due')
     .option('--check', 'exit with 1 when something is due')
   cli.define<StatusOptions>(status, { example: 'keyturn noise status --check', run: runStatus })
 }

@@ -46,7 +46,7 @@ export function registerPackTree(pack: Command, cli: Cli): void {
     pack
       .command('tree')
       .description(
-        'pack each top folder of a source tree into an archive with the keys of the home: what "release prepare" takes',
+        'pack each top folder of a source tree into an archive, for "release prepare"',
       )
       .option('--input <dir>', 'source tree; loose files are copied (default: the source of the project)')
       .requiredOption('--output <dir>', 'release tree to make; new or empty')

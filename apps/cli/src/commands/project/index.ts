@@ -4,5 +4,5 @@ import { registerProjectInit } from './init.ts'
 
 /** Registers `keyturn project`. */
 export function registerProject(program: Command, cli: Cli): void {
-  registerProjectInit(program.command('project').description('the project file keyturn.json'), cli)
+  registerProjectInit(program.command('project').description('write the project file keyturn.json: what a release is made of'), cli)
 }

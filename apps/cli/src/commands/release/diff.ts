@@ -15,7 +15,7 @@ interface DiffOptions extends ChannelOption {
 export function registerDiff(release: Command, cli: Cli): void {
   const diff = release
     .command('diff')
-    .description('what differs between two releases, and what a player has to download')
+    .description('show what differs between two releases, and what a player has to download')
     .argument('<from>', 'version a player has')
     .argument('[to]', 'version a player gets (default: the newest)')
     .option('--channel <name>', 'the channel (default: that of the home)')

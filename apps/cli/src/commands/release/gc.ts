@@ -18,7 +18,7 @@ export function registerGarbage(release: Command, cli: Cli): void {
   const gc = withServer(
     release
       .command('gc')
-      .description('list what no kept release needs any more on the server; delete it only when told')
+      .description('list what no kept release on the server needs; deletes it only with --delete')
       .option('--delete', 'delete it'),
   )
   cli.define<GarbageOptions>(gc, { example: 'keyturn release gc', run: runGarbage })

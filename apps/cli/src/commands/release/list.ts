@@ -28,7 +28,7 @@ export function registerList(release: Command, cli: Cli): void {
   const list = withServer(
     release
       .command('list')
-      .description('the releases of a channel, oldest first, and what its head offers')
+      .description('list the releases of a channel, oldest first, and what its head offers')
       .option('--channel <name>', 'the channel (default: that of the home)')
       .option('--remote', 'ask the server instead of the home'),
   )

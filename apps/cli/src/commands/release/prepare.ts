@@ -39,7 +39,7 @@ export function registerPrepare(release: Command, cli: Cli): void {
     release
       .command('prepare')
       .description(
-        'make the manifest of a release tree: hash every file, index the archives; nothing is signed or uploaded',
+        'make the manifest of a release tree; nothing is signed or uploaded',
       )
       .argument('<tree>', 'folder with the files as players get them')
       .option('--channel <name>', 'the channel (default: that of the home)')

@@ -20,7 +20,7 @@ export function registerPublish(release: Command, cli: Cli): void {
     release
       .command('publish')
       .description(
-        'upload what the server lacks: blobs, role documents, log, manifest and signatures, and the head last of all',
+        'upload what the server lacks: files, log, role documents, manifest, and the head last',
       )
       .option('--channel <name>', 'the channel (default: that of the home)'),
   )

@@ -10,7 +10,7 @@ export function registerRollback(release: Command, cli: Cli): void {
   const rollback = withOffer(
     release
       .command('rollback')
-      .description('bring back the files of an older release under a new sequence, signed by the release key')
+      .description('offer the files of an older release again, as a new release signed by the release key')
       .argument('<version>', 'the release to go back to')
       .option('--channel <name>', 'the channel (default: that of the home)'),
   )

@@ -12,7 +12,7 @@ import { summary } from './summary.ts'
 export function registerShow(release: Command, cli: Cli): void {
   const show = release
     .command('show')
-    .description('one release: its place, its sums, its content keys')
+    .description('show one release: its files, hashes and content keys')
     .argument('[version]', 'which (default: the newest)')
     .option('--channel <name>', 'the channel (default: that of the home)')
   cli.define<ChannelOption>(show, {

@@ -21,7 +21,7 @@ interface VerifyPublicOptions extends ChannelOption, ServerOptions {
 export function registerVerifyPublic(release: Command, cli: Cli): void {
   const verify = release
     .command('verify-public')
-    .description('look at the public tree as a stranger with the pin would: documents, signatures, and blobs')
+    .description('verify the public tree as anyone with the pin would: documents, signatures, and blobs')
     .option(
       '--server <url>',
       'where the tree is served; of a product that is not the default one: …/p/<product> (default: the server of ' +

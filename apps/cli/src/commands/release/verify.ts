@@ -19,7 +19,7 @@ export function registerVerify(release: Command, cli: Cli): void {
   const verify = release
     .command('verify')
     .description(
-      'verify a release as a launcher would, from the pin on; or, with --history, as it stood when it was signed',
+      'verify a release as a launcher would; with --history, as it was when it was signed',
     )
     .argument('[version]', 'which (default: the one on offer)')
     .option('--channel <name>', 'the channel (default: that of the home)')

@@ -9,7 +9,7 @@ import { registerShow } from './show.ts'
 export function registerRoles(program: Command, cli: Cli): void {
   const roles = program
     .command('roles')
-    .description('who may sign releases and heads: role documents sealed by the identity')
+    .description('show or change who may sign releases and heads, in role documents that the identity seals')
   registerShow(roles, cli)
   registerPropose(roles, cli)
   registerSeal(roles, cli)

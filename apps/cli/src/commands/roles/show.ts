@@ -21,7 +21,7 @@ interface ShowOptions {
 export function registerShow(roles: Command, cli: Cli): void {
   const show = roles
     .command('show')
-    .description('the role document in force: keys, thresholds, revoked keys, expiry')
+    .description('show the role document in force: keys, thresholds, revoked keys, expiry')
     .option('--document <n>', 'an older document by its number')
   cli.define<ShowOptions>(show, { example: 'keyturn roles show --json', run: runShow })
 }

@@ -14,7 +14,7 @@ interface ListFlags extends VaultFlags {
 
 /** Registers the command `list`. */
 export function registerVaultAuditList(audit: Command, cli: Cli): void {
-  const list = audit.command('list').description('the newest records').option('--last <n>', 'how many', '20')
+  const list = audit.command('list').description('list the newest records').option('--last <n>', 'how many', '20')
   cli.define<ListFlags>(withVault(list), { example: 'keyturn vault audit list --last 5', run: listRecords })
 }
 

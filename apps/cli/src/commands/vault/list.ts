@@ -8,7 +8,7 @@ import { openVault } from '@keyturn/publisher/vault'
 
 /** Registers the command `list`. */
 export function registerVaultList(vault: Command, cli: Cli): void {
-  cli.define<PlaceFlags>(withPlace(vault.command('list <cell>').description('the records of a cell')), {
+  cli.define<PlaceFlags>(withPlace(vault.command('list <cell>').description('list the records of a cell')), {
     example: 'keyturn vault list ci',
     run: listRecords,
   })

@@ -10,7 +10,7 @@ import type { VaultFlags } from '@keyturn/publisher/vault'
 /** Registers the command `status`. */
 export function registerVaultStatus(vault: Command, cli: Cli): void {
   cli.define<VaultFlags>(
-    withVault(vault.command('status').description('keys, their states, and how much is sealed under each')),
+    withVault(vault.command('status').description('show the keys, their states, and how much is sealed under each')),
     { example: 'keyturn vault status', run: showStatus },
   )
 }
