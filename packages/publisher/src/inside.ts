@@ -41,7 +41,11 @@ export async function isStoredInside(folder: string, file: string): Promise<bool
 export function placeInside(folder: string, ...names: readonly string[]): string {
   const place = resolve(join(folder, ...names))
   const path = pathInside(folder, place)
-  if (path === undefined || path === '' || names.some((name) => name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name)))
+  if (
+    path === undefined ||
+    path === '' ||
+    names.some((name) => name === '' || name === '.' || name === '..' || /[\\/\0]/.test(name))
+  )
     throw new PublisherError(
       'CLI_TURN_JOURNAL',
       `"${printable(names.join('/'), 200)}" is not a place inside "${folder}"`,

@@ -21,9 +21,7 @@ export function registerDoctor(program: Command, cli: Cli): void {
   const doctor = withServer(
     program
       .command('doctor')
-      .description(
-        'prove that keys, log, releases, archives and server belong together; exit 1 when not',
-      )
+      .description('prove that keys, log, releases, archives and server belong together; exit 1 when not')
       .option('--deep', 'read every byte of every archive on offer')
       .option('--offline', 'do not ask the server')
       .option('--data <dir>', 'folder of a server on this machine to look into (default: server in the home)'),

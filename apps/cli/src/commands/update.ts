@@ -10,7 +10,9 @@ import { installFlags, openInstall } from '../install.ts'
 /** Registers `keyturn update`. */
 export function registerUpdate(program: Command, cli: Cli): void {
   const update = installFlags(
-    program.command('update').description('update an install to the newest release: verified, only what changed, all or nothing'),
+    program
+      .command('update')
+      .description('update an install to the newest release: verified, only what changed, all or nothing'),
   )
   cli.define<InstallOptions>(update, {
     example: [

@@ -6,7 +6,9 @@ import { registerUnprotect } from './unprotect.ts'
 
 /** Registers `keyturn channel`. */
 export function registerChannel(program: Command, cli: Cli): void {
-  const channel = program.command('channel').description('protect a channel on the server with an access code, or open it again')
+  const channel = program
+    .command('channel')
+    .description('protect a channel on the server with an access code, or open it again')
   registerShow(channel, cli)
   registerProtect(channel, cli)
   registerUnprotect(channel, cli)

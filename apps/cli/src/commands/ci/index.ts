@@ -4,5 +4,8 @@ import { registerCiBundle } from './bundle.ts'
 
 /** Registers `keyturn ci`. */
 export function registerCi(program: Command, cli: Cli): void {
-  registerCiBundle(program.command('ci').description('seal the keys that a build machine needs; the identity stays with you'), cli)
+  registerCiBundle(
+    program.command('ci').description('seal the keys that a build machine needs; the identity stays with you'),
+    cli,
+  )
 }

@@ -4,7 +4,14 @@ import type { VerifiedEvent } from '@keyturn/kel'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import type { Context } from '../../command.ts'
 import { formatTable } from '../../output.ts'
-import { aliasFlag, isStoredInside, listDevices, openOwnLog, readFreeze, readReasons } from '@keyturn/publisher/identity'
+import {
+  aliasFlag,
+  isStoredInside,
+  listDevices,
+  openOwnLog,
+  readFreeze,
+  readReasons,
+} from '@keyturn/publisher/identity'
 import type { Identity, KeptReason } from '@keyturn/publisher/identity'
 import { eventJson, stateJson } from '../id/json.ts'
 
@@ -66,9 +73,7 @@ export async function emergencyReport(context: Context, identity: Identity, even
     checkStream(stream).messages.map(({ said, sn, type }) => ({ said, sn: sn ?? null, type })),
   )
   const besideCurrent = (
-    await Promise.all(
-      identity.next.map(async ({ file }) => await isStoredInside(context.homeFolder, file)),
-    )
+    await Promise.all(identity.next.map(async ({ file }) => await isStoredInside(context.homeFolder, file)))
   ).includes(true)
   const last = eventsJson(kel.events, reasons)[kel.state.lastEstablishment.sn]
   const answered =

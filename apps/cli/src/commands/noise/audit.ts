@@ -17,9 +17,7 @@ interface AuditOptions {
 export function registerNoiseAudit(noise: Command, cli: Cli): void {
   const audit = noise
     .command('audit')
-    .description(
-      'report what would stop a peer: old keys, gaps in overlaps, unlisted devices, slow relays',
-    )
+    .description('report what would stop a peer: old keys, gaps in overlaps, unlisted devices, slow relays')
     .argument('[identities...]', "names in z-base-32; default: the home's own")
     .option(...FROM, collect)
     .option('--max-age <days>', 'report keys that are older than this', '90')

@@ -45,9 +45,7 @@ export function registerPackTree(pack: Command, cli: Cli): void {
   const tree = withProject(
     pack
       .command('tree')
-      .description(
-        'pack each top folder of a source tree into an archive, for "release prepare"',
-      )
+      .description('pack each top folder of a source tree into an archive, for "release prepare"')
       .option('--input <dir>', 'source tree; loose files are copied (default: the source of the project)')
       .requiredOption('--output <dir>', 'release tree to make; new or empty')
       .option('--channel <name>', 'channel whose newest release it follows (default: that of the home)')

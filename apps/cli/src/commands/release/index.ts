@@ -26,7 +26,9 @@ import { registerVerify } from './verify.ts'
 
 /** Registers `keyturn release`. */
 export function registerRelease(program: Command, cli: Cli): void {
-  const release = program.command('release').description('prepare, sign, offer, publish and compare releases, step by step')
+  const release = program
+    .command('release')
+    .description('prepare, sign, offer, publish and compare releases, step by step')
   registerPrepare(release, cli)
   registerSign(release, cli)
   registerCosign(release, cli)

@@ -38,9 +38,7 @@ export function registerPrepare(release: Command, cli: Cli): void {
   const prepare = withProject(
     release
       .command('prepare')
-      .description(
-        'make the manifest of a release tree; nothing is signed or uploaded',
-      )
+      .description('make the manifest of a release tree; nothing is signed or uploaded')
       .argument('<tree>', 'folder with the files as players get them')
       .option('--channel <name>', 'the channel (default: that of the home)')
       .option('--release <version>', 'YYYY.MM.DD-N (default: today with the next number)')

@@ -19,9 +19,7 @@ export function registerPublish(release: Command, cli: Cli): void {
   const publish = withServer(
     release
       .command('publish')
-      .description(
-        'upload what the server lacks: files, log, role documents, manifest, and the head last',
-      )
+      .description('upload what the server lacks: files, log, role documents, manifest, and the head last')
       .option('--channel <name>', 'the channel (default: that of the home)'),
   )
   cli.define<PublishOptions>(publish, {

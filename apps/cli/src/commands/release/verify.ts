@@ -18,9 +18,7 @@ interface VerifyOptions extends ChannelOption {
 export function registerVerify(release: Command, cli: Cli): void {
   const verify = release
     .command('verify')
-    .description(
-      'verify a release as a launcher would; with --history, as it was when it was signed',
-    )
+    .description('verify a release as a launcher would; with --history, as it was when it was signed')
     .argument('[version]', 'which (default: the one on offer)')
     .option('--channel <name>', 'the channel (default: that of the home)')
     .option('--history', 'under the role document that the manifest names, not the one in force')

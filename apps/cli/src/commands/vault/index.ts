@@ -15,7 +15,9 @@ import { registerVaultStatus } from './status.ts'
 
 /** Registers `keyturn vault …`. */
 export function registerVault(program: Command, cli: Cli): void {
-  const vault = program.command('vault').description('seal and open secrets under a master key that rotates without downtime')
+  const vault = program
+    .command('vault')
+    .description('seal and open secrets under a master key that rotates without downtime')
   registerVaultInit(vault, cli)
   registerVaultSeal(vault, cli)
   registerVaultImport(vault, cli)
