@@ -95,6 +95,20 @@ describe('keyturn release renew', () => {
     expect(await shown()).toMatchObject({ sequence: sequence + 1, rollout: { percent: 20, paused: true } })
   })
 
+  it('says that a halt waits which somebody asked the server for, and leaves it waiting', async () => {
+    await withServer()
+    await published('good')
+    await published('broken')
+    await world.client?.halt('test', 'stable', 'it crashes')
+    const printed: string[] = []
+    const options = { onStderr: (text: string) => void printed.push(text) }
+    expect((await command(world, ['release', 'renew'], options)).ok).toBe(true)
+    expect(printed.join('')).toMatch(/asked for a halt at .*run "keyturn release halt"/)
+    expect((await world.client?.getChannel('test', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
+    await succeed('release', 'halt')
+    expect(await world.client?.getChannel('test', 'stable')).toMatchObject({ wanted: null, rollout: { paused: true } })
+  })
+
   it('repeats a rollout with its share and salt (B1)', async () => {
     await withServer()
     await published('one')

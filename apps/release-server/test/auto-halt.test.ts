@@ -6,6 +6,7 @@ import { Funnel } from '../src/events/funnel.ts'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { startHeadSigner } from '../src/head-signer/server.ts'
 import { AutoHalt } from '../src/ops/auto-halt.ts'
+import { HeadRenewal } from '../src/ops/head-renewal.ts'
 import type { HeadSigner } from '../src/releases/rollout.ts'
 import { signerOf, TestPublisher } from './publisher.ts'
 import { atEnd, startServer, temporaryFolder } from './support.ts'
@@ -143,8 +144,9 @@ it('without a head signer the halt waits for the publisher, once', async () => {
 })
 
 it('a halt that waits is made as soon as a head signer is connected', async () => {
+  let now = Date.now()
   const { server, client, publisher, starts, channel } = await rolledOut({ signer: false })
-  const { context } = server
+  const context = { ...server.context, clock: () => now }
   await client.setAutoHalt('metin2', 'stable', { percent: 97, sample: 10 })
   await starts(0, 10)
   await client.health('metin2', 'stable')
@@ -158,8 +160,9 @@ it('a halt that waits is made as soon as a head signer is connected', async () =
   await watcher.look()
   expect((await channel())?.wanted).toMatchObject({ action: 'halt' })
   isConnected = true
-  publisher.now += 1000
-  await watcher.look()
+  now += 30_000
+  publisher.now = now
+  await new HeadRenewal(context, signing).look()
   expect(await channel()).toMatchObject({ wanted: null, rollout: { paused: true } })
 })
 

@@ -39,6 +39,11 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     await channel.getByRole('button', { name: 'Halt', exact: true }).click()
     await channel.getByRole('button', { name: /^Halt release 2/ }).click()
     await channel.getByText('Waiting for a head from the publisher: a halt').waitFor()
+    await channel.getByRole('button', { name: 'Withdraw the request' }).click()
+    await channel.getByText('Waiting for a head').waitFor({ state: 'detached' })
+    await channel.getByRole('button', { name: 'Halt', exact: true }).click()
+    await channel.getByRole('button', { name: /^Halt release 2/ }).click()
+    await channel.getByText('Waiting for a head from the publisher: a halt').waitFor()
     expect((await client.getChannel('metin2', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
     await client.publish('metin2', 'stable', {
       version: second.model.version,

@@ -4,18 +4,22 @@ import { writeHead } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
 import { utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
+import { ServerError } from '../src/errors.ts'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { localHeadSigner } from '../src/head-signer/local.ts'
 import { startHeadSigner } from '../src/head-signer/server.ts'
 import { loadSignerState } from '../src/head-signer/state.ts'
 import { signWantedHead, watchChannel } from '../src/head-signer/sign-wanted-head.ts'
+import type { SigningOptions } from '../src/head-signer/sign-wanted-head.ts'
+import { HeadRenewal } from '../src/ops/head-renewal.ts'
 import { readPublic } from '../src/public/read-public.ts'
+import type { HeadSigner } from '../src/releases/rollout.ts'
 import type { ReleaseServer } from '../src/server.ts'
 import { day, signerOf, TestPublisher } from './publisher.ts'
 import { atEnd, startServer, temporaryFolder } from './support.ts'
 
 /** A server with a head signer of its own, a clock that tests move, and two releases, each offered to everybody. */
-async function scene() {
+async function scene(signerOfScene: (signing: SigningOptions) => HeadSigner = localHeadSigner) {
   let now = Math.floor(Date.now() / 1000) * 1000
   const state = await temporaryFolder()
   const publisher = await TestPublisher.create({ now })
@@ -29,7 +33,8 @@ async function scene() {
     fetchPublic: async (path: string) =>
       holder.server === undefined ? undefined : readPublic(holder.server.context, path),
   }
-  const running = await startServer({ clock: () => now, headSigner: localHeadSigner(signing) })
+  const headSigner = signerOfScene(signing)
+  const running = await startServer({ clock: () => now, headSigner })
   holder.server = running.server
   const client = await running.client(['admin'])
   await publisher.introduce(client)
@@ -51,12 +56,49 @@ async function scene() {
     client,
     publisher,
     signing,
+    headSigner,
     good,
     bad,
     head,
     later: (ms: number) => {
       now += ms
       publisher.now = now
+    },
+  }
+}
+
+/** A scene whose signer can go away, or die with a signature that nobody gets; it looks when it is told to. */
+async function absence({ mode = 'auto' }: { mode?: 'auto' | 'confirm' } = {}) {
+  let isAway = false
+  let isDying = false
+  const asked: string[] = []
+  const world = await scene((signing) => {
+    const signer = localHeadSigner({
+      ...signing,
+      mode,
+      confirm: (summary) => Promise.resolve(asked.push(summary) < 0),
+    })
+    return {
+      ...signer,
+      sign: async (payload, reason) => {
+        const signed = await signer.sign(payload, reason)
+        if (isDying) throw new ServerError('SRV_HEAD_NEEDED', 'The connection broke')
+        return signed
+      },
+      connected: () => Promise.resolve(!isAway),
+    }
+  })
+  const { context } = world.running.server
+  return {
+    ...world,
+    server: world.running,
+    asked,
+    renewal: new HeadRenewal(context, world.headSigner),
+    away: (yes: boolean) => {
+      isAway = yes
+    },
+    dies: (yes: boolean) => {
+      isDying = yes
     },
   }
 }
@@ -185,6 +227,92 @@ describe('heads without a person', () => {
     const expiresAt = new Date(Date.parse(current.issuedAt) + 8 * day).toISOString().replace('.000Z', 'Z')
     const wanted = writeHead({ ...current, sequence: current.sequence + 1, expiresAt })
     await expect(signWantedHead(signing, wanted, 'x')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+  })
+
+  it('signs a halt that was asked for while it was away, and nothing that gives players more', async () => {
+    const { server, publisher, client, good, bad, head, later, renewal, away } = await absence()
+    const rollout = { percent: 20, salt: 'ab'.repeat(16), paused: false }
+    const rolled = () =>
+      publisher.head(bad, { edit: (model: Head) => ({ ...model, fallback: good.pin, rollout }) })
+    await publisher.publish(client, bad, await rolled())
+    away(true)
+    await client.setRollout('metin2', 'stable', { percent: 100 })
+    later(60_000)
+    away(false)
+    await renewal.look()
+    expect((await head()).rollout).toEqual(rollout)
+    away(true)
+    expect((await client.halt('metin2', 'stable', 'it crashes')).wanted).toMatchObject({ action: 'halt' })
+    expect(await signerHealth(server.url)).toMatchObject({ status: 'warn', detail: '1 halt waits for a head signer' })
+    // A timer with "keyturn release renew" repeats the offer, and decides nothing about the halt.
+    later(1000)
+    await publisher.publish(client, bad, await rolled())
+    expect((await client.getChannel('metin2', 'stable'))?.wanted).toMatchObject({ action: 'halt' })
+    later(60_000)
+    away(false)
+    await renewal.look()
+    expect((await head()).rollout).toEqual({ ...rollout, paused: true })
+    expect(await client.getChannel('metin2', 'stable')).toMatchObject({ wanted: null })
+  })
+
+  it('renews a head that expired while it was away, and then makes the halt that waits', async () => {
+    const { publisher, client, bad, head, later, renewal, away } = await absence()
+    await publisher.publish(client, bad)
+    await renewal.look()
+    away(true)
+    await client.halt('metin2', 'stable', 'it crashes')
+    const { sequence } = await head()
+    later(9 * day)
+    away(false)
+    await renewal.look()
+    await renewal.look()
+    expect(await head()).toMatchObject({ sequence: sequence + 2, rollout: { paused: true } })
+  })
+
+  it('a halt that waits ends with a resume, or with whatever else the publisher offers', async () => {
+    const { publisher, client, bad, head, later, renewal, away } = await absence()
+    await publisher.publish(client, bad)
+    away(true)
+    await client.halt('metin2', 'stable', 'it crashes')
+    expect((await client.setRollout('metin2', 'stable', { paused: false })).wanted).toBeNull()
+    await client.halt('metin2', 'stable', 'it crashes')
+    later(1000)
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('fixed') }))
+    expect((await client.getChannel('metin2', 'stable'))?.wanted).toBeNull()
+    later(60_000)
+    away(false)
+    await renewal.look()
+    expect((await head()).rollout).toBeUndefined()
+  })
+
+  it('a halt that was signed and not published before the server died is published by the next look', async () => {
+    const { publisher, client, bad, head, later, renewal, away, dies } = await absence()
+    await publisher.publish(client, bad)
+    dies(true)
+    await expect(client.halt('metin2', 'stable', 'it crashes')).rejects.toMatchObject({ code: 'SRV_HEAD_NEEDED' })
+    expect((await head()).rollout).toBeUndefined()
+    dies(false)
+    away(false)
+    later(60_000)
+    await renewal.look()
+    expect((await head()).rollout).toMatchObject({ paused: true })
+  })
+
+  it('asks a person once about a halt that waits, and again after the signer was away', async () => {
+    const { publisher, client, bad, later, renewal, away, asked } = await absence({ mode: 'confirm' })
+    await publisher.publish(client, bad)
+    away(true)
+    await client.halt('metin2', 'stable', 'it crashes')
+    later(60_000)
+    away(false)
+    await renewal.look()
+    await renewal.look()
+    expect(asked).toHaveLength(1)
+    away(true)
+    await renewal.look()
+    away(false)
+    await renewal.look()
+    expect(asked).toHaveLength(2)
   })
 
   it('/readyz warns when heads end within 3 days and no head signer is connected', async () => {

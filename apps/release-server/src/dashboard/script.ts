@@ -23,13 +23,24 @@ async function act(text, work) {
 
 const wishes = { halt: 'a halt', resume: 'to resume', rollout: 'a rollout of ' }
 
-function wish({ action, percent, asked_by: by, asked_at: at }) {
+/** A halt that nobody signed yet ends with a resume: then it was never asked for. */
+function withdraw({ channel, wanted }, path) {
+  if (wanted.action !== 'halt' || !may('rollout:write')) return null
+  const button = el('button', { type: 'button', className: 'small', textContent: 'Withdraw the request' })
+  button.addEventListener('click', () => act('Withdraw the halt of ' + channel,
+    () => call('PATCH', path + '/rollout', { paused: false })))
+  return button
+}
+
+function wish(view, path) {
+  const { action, percent, asked_by: by, asked_at: at } = view.wanted
   return el('p', { className: 'note', role: 'note' },
     el('strong', { textContent: 'Waiting for a head from the publisher: ' + wishes[action] + (percent === null ? ''
       : percent + ' %') }),
     el('span', {}, 'Requested by ', who(by), ' at ' + at.replace('T', ' ').replace('Z', '') + '. Publish it with '),
     el('code', { textContent: action === 'halt' ? 'keyturn release halt' : 'keyturn release rollout '
-      + (action === 'resume' ? '--resume' : '--percent ' + percent) }))
+      + (action === 'resume' ? '--resume' : '--percent ' + percent) }),
+    action === 'halt' ? ' A head signer signs it once it is connected. ' : '', withdraw(view, path))
 }
 
 function controls(view, path) {
@@ -120,7 +131,7 @@ function channelCard(view) {
       renewButton(view, path)) : null,
     view.preload ? scheduled(view.preload) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
-    view.wanted ? wish(view.wanted) : null,
+    view.wanted ? wish(view, path) : null,
     view.fallback || view.before ? controls(view, path) : view.manifest ? el('p', { className: 'hint',
       textContent: 'This is the first release that everybody gets: there is none to go back to.' }) : null,
     view.manifest ? commands(view) : null)

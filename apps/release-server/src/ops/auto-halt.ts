@@ -201,15 +201,8 @@ export class AutoHalt {
       const isOver = view.rollout?.paused === true
       return isOver ? this.#done(place, rule, rule.halted) : this.#halt(place, rule, rule.halted)
     }
-    // It waited for a head signer, which is there now.
-    const waits = view.wanted?.action === 'halt' && view.wanted.asked_by === CALLER.actor
-    if (waits && (await this.#canSign())) return this.#halt(place, rule, rule.halted)
     // Somebody resumed it: what was reported until now does not count again.
     if (!isHalted) await this.#change(place, rule, { ...rule, halted: null, lived_before: lived, died_before: died })
-  }
-
-  async #canSign(): Promise<boolean> {
-    return this.#signer !== undefined && ((await this.#signer.connected?.()) ?? true)
   }
 
   async #halt(

@@ -1,13 +1,18 @@
 import { KeyturnError, OneAtATime } from '@keyturn/primitives'
+import type { WantedHead } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import { channels } from '../releases/channels.ts'
-import { renewHead } from '../releases/rollout.ts'
+import { makeWaitingHalt, renewHead } from '../releases/rollout.ts'
 import type { HeadSigner } from '../releases/rollout.ts'
 import { describe } from './log.ts'
 
 /** How often heads are looked at, for what is due and what the signer has not seen yet. */
 const LOOK_EVERY_MS = 60_000
+/** How often while a halt waits for the signer. */
+const LOOK_AGAIN_MS = 5_000
+/** A request younger than this may still be at the signer, for the person who made it. */
+const AT_THE_SIGNER_MS = 20_000
 const CALLER = { actor: 'head-signer', requestId: 'renewal' }
 
 /**
@@ -21,7 +26,10 @@ export class HeadRenewal {
   readonly #failures = new Map<string, string>()
   /** The head of a channel that the signer has seen, by its SHA-256. */
   readonly #seen = new Map<string, string>()
-  #timer: NodeJS.Timeout | undefined
+  /** Halts that wait for the signer, by channel; and when the one that a person did not confirm was asked for. */
+  readonly #waiting = new Set<string>()
+  readonly #unconfirmed = new Map<string, string>()
+  #timers: readonly NodeJS.Timeout[] = []
   #unsubscribe: (() => void) | undefined
   #closed = false
 
@@ -45,7 +53,8 @@ export class HeadRenewal {
   start(): void {
     if (this.#signer === undefined) return
     const look = (): void => void this.look()
-    this.#timer = setInterval(look, LOOK_EVERY_MS).unref()
+    const lookAgain = (): void => void (this.#waiting.size > 0 && look())
+    this.#timers = [setInterval(look, LOOK_EVERY_MS).unref(), setInterval(lookAgain, LOOK_AGAIN_MS).unref()]
     this.#unsubscribe = this.#context.metadata.subscribe((topic) => {
       if (topic === 'documents') look()
     })
@@ -55,7 +64,7 @@ export class HeadRenewal {
   /** Stops, after the renewal that is running. */
   async close(): Promise<void> {
     this.#closed = true
-    clearInterval(this.#timer)
+    for (const timer of this.#timers) clearInterval(timer)
     this.#unsubscribe?.()
     await this.#queue.idle()
   }
@@ -64,25 +73,29 @@ export class HeadRenewal {
   look(): Promise<void> {
     return this.#queue.run(async () => {
       if (this.#closed || this.#signer === undefined) return
-      // One that comes back may have lost what it remembered.
-      if (!(await this.connected())) return this.#seen.clear()
       const all = await channels.all(this.#context.metadata)
+      this.#waiting.clear()
+      for (const { key, value } of all) if (value.wanted?.action === 'halt') this.#waiting.add(key)
+      // One that comes back may have lost what it remembered, and may ask its person again.
+      if (!(await this.connected())) {
+        this.#seen.clear()
+        return this.#unconfirmed.clear()
+      }
       for (const { key, value } of all) {
         if (this.#closed) return
-        const { product, channel, head } = value
-        if (head !== null) await this.#lookAt(this.#signer, key, { product, channel, ...head })
+        const { product, channel, head, wanted } = value
+        if (head !== null) await this.#lookAt(this.#signer, key, { product, channel, wanted, ...head })
       }
     })
   }
 
-  async #lookAt(
-    signer: HeadSigner,
-    key: string,
-    head: { product: string; channel: string; sha256: string; issued_at: string; expires_at: string },
-  ): Promise<void> {
+  async #lookAt(signer: HeadSigner, key: string, head: ShownHead): Promise<void> {
     const { product, channel } = head
     try {
-      if (isDue(head, this.#context.clock())) {
+      const nowMs = this.#context.clock()
+      if (this.#isHaltDue(key, head, nowMs)) {
+        await this.#halt(signer, key, head)
+      } else if (isDue(head, nowMs)) {
         const renewed = await renewHead(this.#context, signer, head, CALLER)
         if (renewed !== undefined)
           this.#context.log.info({ product, channel, head: renewed.head?.sequence }, 'head renewed')
@@ -95,12 +108,35 @@ export class HeadRenewal {
       // Another replica, or the publisher, was faster: that is as good.
       if (error instanceof ServerError && error.code === 'PUB_STALE') return
       this.#failures.set(key, error instanceof KeyturnError ? error.code : 'SRV_INTERNAL')
-      this.#context.log.warn({ product, channel, err: describe(error) }, 'the head signer did not renew the head')
+      this.#context.log.warn({ product, channel, err: describe(error) }, 'the head signer did not sign a head')
     }
+  }
+
+  /** Whether a halt waits that nobody is signing now. A head that has expired is renewed first: see signWantedHead. */
+  #isHaltDue(key: string, { wanted, expires_at: end }: ShownHead, nowMs: number): boolean {
+    if (wanted?.action !== 'halt' || this.#unconfirmed.get(key) === wanted.asked_at) return false
+    return Date.parse(end) > nowMs && nowMs - Date.parse(wanted.asked_at) >= AT_THE_SIGNER_MS
+  }
+
+  async #halt(signer: HeadSigner, key: string, { product, channel, wanted }: ShownHead): Promise<void> {
+    const halted = await makeWaitingHalt(this.#context, signer, { product, channel }, CALLER)
+    if (halted !== undefined)
+      return this.#context.log.warn({ product, channel, asked_by: wanted?.asked_by }, 'a halt that waited was signed')
+    this.#unconfirmed.set(key, wanted?.asked_at ?? '')
   }
 }
 
-function isDue({ issued_at, expires_at }: { issued_at: string; expires_at: string }, nowMs: number): boolean {
+/** What a channel shows, and what was asked for on it. */
+interface ShownHead {
+  readonly product: string
+  readonly channel: string
+  readonly wanted: WantedHead | null
+  readonly sha256: string
+  readonly issued_at: string
+  readonly expires_at: string
+}
+
+function isDue({ issued_at, expires_at }: ShownHead, nowMs: number): boolean {
   const [from, until] = [Date.parse(issued_at), Date.parse(expires_at)]
   return until - nowMs < (until - from) / 2
 }

@@ -74,19 +74,25 @@ export async function readiness(
     const expiries = await findExpiries(context)
     if (maySee === undefined) checks.push(summary('roles', expiries), summary('head', expiries))
     else checks.push(...expiries.filter(({ product, channel }) => maySee(product, channel)).map(({ check }) => check))
-    checks.push(await headSignerCheck(renewal, expiries))
+    checks.push(await headSignerCheck(renewal, expiries, await waitingHalts(context)))
   }
   return { status: worstOf(checks), checks }
+}
+
+async function waitingHalts(context: ServerContext): Promise<number> {
+  return (await channels.all(context.metadata)).filter(({ value }) => value.wanted?.action === 'halt').length
 }
 
 /** Heads that end soon are only a worry when nobody renews them. */
 async function headSignerCheck(
   renewal: Pick<HeadRenewal, 'connected' | 'failures'>,
   expiries: readonly Expiry[],
+  halts: number,
 ): Promise<HealthCheck> {
   const name = 'head-signer'
   const ending = expiries.filter(({ kind, check }) => kind === 'head' && check.status !== 'pass').length
-  if (!(await renewal.connected()))
+  if (!(await renewal.connected())) {
+    if (halts > 0) return { name, status: 'warn', detail: `${halts === 1 ? '1 halt waits' : `${halts} halts wait`} for a head signer` }
     return ending === 0
       ? { name, status: 'pass', detail: 'no head signer is connected' }
       : {
@@ -94,6 +100,7 @@ async function headSignerCheck(
           status: 'warn',
           detail: `${ending === 1 ? '1 head ends' : `${ending} heads end`} in less than 3 days, and no head signer is connected`,
         }
+  }
   const failed = renewal.failures.size
   return failed === 0
     ? { name, status: 'pass', detail: 'connected' }

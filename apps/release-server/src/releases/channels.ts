@@ -65,6 +65,17 @@ function beforeOf(head: Head, earlier: ChannelView | undefined): ManifestPointer
   return toAll?.sha256 === head.manifest.sha256 ? before : toAll
 }
 
+/**
+ * A halt that waits goes on waiting when a head only repeats the offer: a renewal by a timer decides nothing about what
+ * a person asked for.
+ */
+function stillWanted(head: Head, earlier: ChannelView | undefined): WantedHead | null {
+  if (earlier?.wanted?.action !== 'halt' || earlier.manifest?.sha256 !== head.manifest.sha256) return null
+  const { rollout = null } = head
+  const isSame = rollout?.percent === earlier.rollout?.percent && rollout?.paused === earlier.rollout?.paused
+  return isSame ? earlier.wanted : null
+}
+
 /** A channel whose head was accepted just now; `earlier` is what it was before. */
 export function channelAt(
   earlier: ChannelView | undefined,
@@ -80,7 +91,7 @@ export function channelAt(
     fallback: head.fallback === undefined ? null : pointerTo(head.fallback),
     rollout: head.rollout === undefined ? null : { ...head.rollout },
     preload: head.preload === undefined ? null : { ...pointerTo(head.preload), at: head.preload.at },
-    wanted: null,
+    wanted: stillWanted(head, earlier),
     updated_at: timestamp(nowMs),
     before: beforeOf(head, earlier),
   }

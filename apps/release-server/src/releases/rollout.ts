@@ -2,7 +2,7 @@ import { timestamp } from '../time.ts'
 import { isWithdrawn, parseHead, parseHeadEnvelope } from '@keyturn/manifest'
 import { writeHead } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
-import { hexEncode } from '@keyturn/primitives'
+import { sha256Hex } from '@keyturn/primitives'
 import type { ChannelView, WantedHead } from '@keyturn/release-client'
 import { appendAudit, AUDIT_LOCK } from '../audit/audit.ts'
 import type { Caller } from '../access/caller.ts'
@@ -43,14 +43,17 @@ export function renewedHead(head: Head, nowMs: number): Head {
   return { ...head, ...following(head, nowMs) }
 }
 
+/**
+ * The salt of a rollout that begins with a head. The same head gives the same salt: a signer that signed for a server
+ * that died before it published signs nothing else at that number, so the next request has to ask for the same bytes.
+ */
+function saltAfter(head: Head): string {
+  return sha256Hex(writeHead(head)).slice(0, 32)
+}
+
 /** The next head of a channel: everything stays as it was except rollout, sequence and times. */
-export function changedHead(
-  head: Head,
-  change: Pick<HeadChange, 'action' | 'percent'>,
-  nowMs: number,
-  salt: string,
-): Head {
-  const rollout = head.rollout ?? { percent: 100, salt, paused: false }
+export function changedHead(head: Head, change: Pick<HeadChange, 'action' | 'percent'>, nowMs: number): Head {
+  const rollout = head.rollout ?? { percent: 100, salt: saltAfter(head), paused: false }
   const percent = change.percent ?? rollout.percent
   const paused = change.action === 'halt' ? true : change.action === 'resume' ? false : rollout.paused
   return {
@@ -112,9 +115,9 @@ export async function requestHead(
   const current = await readCurrentHead(context, product, channel)
   const head = withFallback(current)
   const wanted = await keepRequest(context, current.view, change, caller)
-  // A signer that is away is as none: the request waits for the publisher.
-  if (signer === undefined || (await signer.connected?.()) === false) return wanted
-  const next = changedHead(head, change, context.clock(), hexEncode(context.random(16)))
+  // Nothing was halted yet, and to resume ended the request. A signer that is away is as none: the request waits.
+  if (wanted.wanted === null || signer === undefined || (await signer.connected?.()) === false) return wanted
+  const next = changedHead(head, change, context.clock())
   return (await signAndPublish(context, signer, next, { reason: change.reason, caller })) ?? wanted
 }
 
@@ -133,6 +136,28 @@ async function signAndPublish(
   if (head === undefined) return undefined
   const { product, channel, manifest, sequence } = next
   return publish(context, { product, channel, version: manifest.version, head, ifHeadSequence: sequence - 1 }, caller)
+}
+
+/**
+ * Has the halt that waits on a channel signed and published. Only a halt is made up for: the request was kept by the
+ * server, and what a server keeps may take from players what they would get, never give them more.
+ *
+ * @returns The channel; `undefined` when no halt waits, or when a person has to confirm first.
+ * @throws ServerError `SRV_NOT_FOUND`, `SRV_CONFLICT`, `SRV_HEAD_NEEDED`; whatever refuses the head.
+ */
+export async function makeWaitingHalt(
+  context: ServerContext,
+  signer: HeadSigner,
+  { product, channel }: { readonly product: string; readonly channel: string },
+  caller: Caller,
+): Promise<ChannelView | undefined> {
+  const current = await readCurrentHead(context, product, channel)
+  const { wanted, rollout } = current.view
+  if (wanted?.action !== 'halt') return undefined
+  const share = rollout?.percent ?? 100
+  const percent = wanted.percent === null ? null : Math.min(wanted.percent, share)
+  const next = changedHead(withFallback(current), { action: 'halt', percent }, context.clock())
+  return signAndPublish(context, signer, next, { reason: wanted.reason, caller })
 }
 
 /**
@@ -162,7 +187,9 @@ async function keepRequest(
   const wanted: WantedHead = { action, percent, reason, asked_by: caller.actor, asked_at: timestamp(now) }
   return context.metadata.transaction([AUDIT_LOCK, productLock(view.product)], async (records) => {
     const fresh = (await readChannel(records, view.product, view.channel)) ?? view
-    const kept: ChannelView = { ...fresh, wanted }
+    const endsWaiting = action === 'resume' && percent === null && fresh.wanted?.action === 'halt'
+    const isHalted = fresh.rollout?.paused === true
+    const kept: ChannelView = { ...fresh, wanted: endsWaiting && !isHalted ? null : wanted }
     await putChannel(records, kept)
     await appendAudit(records, now, {
       ...caller,

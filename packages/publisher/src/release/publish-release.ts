@@ -3,7 +3,7 @@ import { formatPin } from '@keyturn/kel'
 import type { Head, ManifestPin } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from '@keyturn/release-client'
-import type { ReleaseServerClient } from '@keyturn/release-client'
+import type { ReleaseServerClient, WantedHead } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -30,6 +30,8 @@ export interface PublishReport {
   readonly present: number
   /** Of a release without a key file: what the server delivers over Noise. */
   readonly runtimeKeys?: UploadedRuntimeKeys | undefined
+  /** What somebody asked the server for on this channel, and still waits for a head. */
+  readonly wanted?: WantedHead | undefined
 }
 
 /** How a release is published. */
@@ -127,7 +129,7 @@ async function sendHead(
       `Release ${manifest.version} stays closed: the server did not take its runtime key. ${runtimeKeys.problem}`,
       { hint: 'Nobody could start it. Give the server a vault, or schedule a release with a key file' },
     )
-  await client.publish(description.product, channel, {
+  const { wanted } = await client.publish(description.product, channel, {
     version: manifest.version,
     head: bytes,
     ifHeadSequence: options.ifHeadSequence,
@@ -135,7 +137,7 @@ async function sendHead(
     signatures,
   })
   await noteHeadPublished(paths, channel, bytes)
-  return { version: manifest.version, sequence: manifest.sequence, ...report, runtimeKeys }
+  return { version: manifest.version, sequence: manifest.sequence, ...report, runtimeKeys, wanted: wanted ?? undefined }
 }
 
 /** As {@link publishHead}, for a release at hand. */

@@ -1,3 +1,4 @@
+import { printable } from '@keyturn/primitives'
 import { PublisherError } from '@keyturn/publisher'
 import { renewOffer } from '@keyturn/publisher/offers'
 import { readChannelsWithHead } from '@keyturn/publisher/records'
@@ -58,6 +59,7 @@ async function runRenew(context: Context, options: RenewOptions): Promise<Comman
     const { signal } = context
     const one = await renewOffer(home, channel, { client, nowMs: context.clock(), signal, days, aliases: options.key })
     warnOfWaiting(context, one)
+    warnOfHalt(context, one)
     warnOfSchedule(context, one)
     renewed.push(one)
   }
@@ -95,6 +97,16 @@ function warnOfSchedule(context: Context, { scheduled, head: { head } }: Renewed
       `Release ${preload.version} was to open on channel "${channel}" at ${preload.at}, but its key is ` +
         'in another home: run "keyturn release renew" there',
     )
+}
+
+/** A halt that somebody asked the server for: a renewal decides nothing about it. */
+function warnOfHalt(context: Context, { report, head: { head } }: RenewedOffer): void {
+  if (report?.wanted?.action !== 'halt') return
+  const { asked_by: by, asked_at: at } = report.wanted
+  context.warn(
+    `Channel "${head.channel}": ${printable(by, 80)} asked for a halt at ${at}, and no head signer has signed it: ` +
+      'run "keyturn release halt"',
+  )
 }
 
 /** A release that was signed to go out later does not go out by the way. */
