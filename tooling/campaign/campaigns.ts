@@ -162,6 +162,12 @@ const targeted: readonly Campaign[] = [
     env: ({ size }) => ({ KEYTURN_DRILL_LAUNCHERS: String(Math.min(size, 500)) }),
   },
   {
+    name: 'publishing: kill -9 of ship and of a schedule at every change of the server',
+    folder: 'apps/cli',
+    command: () => vitest('test/killed-uploads.test.ts'),
+    env: () => ({ KEYTURN_KILL_STEP: '1' }),
+  },
+  {
     name: 'log of releases: death at every step of an append, two replicas with kill -9',
     folder: 'apps/release-server',
     command: () => vitest('test/release-log-crash.test.ts'),

@@ -42,11 +42,11 @@ async function runPublish(context: Context, options: ServerOptions, folder: stri
     const release = await signRelease(home, prepared)
     const head = await issueHead(home, release, { nowMs: context.clock() })
     const report = await publishRelease(home, client, { release, head }, { signal: context.signal, progress })
+    // A launcher has no archives, and so no key to deliver; and nobody halts its channel.
+    const { runtimeKeys: _keys, wanted: _wanted, ...sent } = report
     return {
-      // A launcher has no archives, and so no key to deliver.
       data: {
-        ...report,
-        runtimeKeys: undefined,
+        ...sent,
         channel: LAUNCHER_CHANNEL,
         version,
         head_sequence: head.head.sequence,

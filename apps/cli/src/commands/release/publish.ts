@@ -47,7 +47,7 @@ async function runPublish(context: Context, options: PublishOptions): Promise<Co
   const progress = context.out.progress('uploading')
   try {
     const report = await publishHead(home, client, head, { signal: context.signal, progress })
-    const { runtimeKeys, ...sent } = report
+    const { runtimeKeys, wanted: _wanted, ...sent } = report
     warnOfKey(context, channel, report)
     return {
       data: {
