@@ -168,6 +168,12 @@ const targeted: readonly Campaign[] = [
     env: () => ({ KEYTURN_KILL_STEP: '1' }),
   },
   {
+    name: 'commands: Ctrl-C at every fifth look of each command that says what it left',
+    folder: 'apps/cli',
+    command: () => vitest('test/stopped-anywhere.test.ts'),
+    env: () => ({ KEYTURN_STOP_STEP: '5' }),
+  },
+  {
     name: 'log of releases: death at every step of an append, two replicas with kill -9',
     folder: 'apps/release-server',
     command: () => vitest('test/release-log-crash.test.ts'),

@@ -295,12 +295,12 @@ export class Cli {
     const { failure } = result
     const data = withoutUndefined(result.data)
     if (out.json && failure !== undefined)
-      out.object({ ok: false, command: name, error: errorBody(failure, failure.details, hintOf(failure)), data })
+      out.object({ ok: false, command: name, error: errorBody(failure, failure.details, hintOf(failure, name)), data })
     else if (out.json) out.object({ ok: true, command: name, data })
     else if (result.raw !== undefined) this.#environment.stdout.write(result.raw)
     else if (result.text !== undefined && result.text !== '') out.line(result.text)
     if (failure !== undefined) {
-      if (!out.json) this.#errorText(failure, hintOf(failure), out)
+      if (!out.json) this.#errorText(failure, hintOf(failure, name), out)
       this.exitCode = Math.max(this.exitCode, exitCodes[failure.kind])
     }
     if (result.no === true) this.exitCode = Math.max(this.exitCode, exitCodes.no)

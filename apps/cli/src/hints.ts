@@ -21,7 +21,7 @@ const hints: Readonly<Record<string, string>> = {
 }
 
 /** What a stopped command left and what to run next, by its name. */
-const afterStop: Readonly<Record<string, string>> = {
+export const afterStop: Readonly<Record<string, string>> = {
   init: 'Nothing was made: run "keyturn init" again',
   ship: 'Nothing was offered; what was uploaded is kept: run "keyturn ship" again',
   'pack tree': 'Nothing was kept of the new tree: run "keyturn pack tree" again',

@@ -117,7 +117,12 @@ describe('keyturn ship', () => {
   })
 
   it('names releases as the publisher does, and never gives one name to two builds', async () => {
-    expect(await ship('--version-name', '1.4.2')).toMatchObject({ version: '1.4.2' })
+    expect(await ship('--version-name', '1.4.2')).toMatchObject({ version: '1.4.2', shipped: true })
+    // Repeated, because its answer was lost: the same build is out, and there is nothing left to do.
+    for (const flags of [[], ['--dry-run'], ['--percent', '100']])
+      expect(await ship('--version-name', '1.4.2', ...flags)).toMatchObject({ unchanged: true, version: '1.4.2' })
+    expect(await states()).toEqual({ '1.4.2': 'offered' })
+    expect(await refusal('--version-name', '1.4.2', '--percent', '20')).toBe('REL_OFFERED')
     await writeFile(world.path('game/client/game.sh'), '#!/bin/sh\nexit 4\n')
     expect(await refusal('--version-name', '1.4.2')).toBe('REL_OFFERED')
     expect(await ship('--version-name', '1.4.3')).toMatchObject({ version: '1.4.3', previous: '1.4.2' })

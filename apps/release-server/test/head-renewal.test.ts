@@ -67,7 +67,7 @@ async function scene(signerOfScene: (signing: SigningOptions) => HeadSigner = lo
   }
 }
 
-/** A scene whose signer can go away, or die with a signature that nobody gets; it looks when it is told to. */
+/** A scene whose signer can go away, or die with a signature that nobody gets; it looks when a test says so. */
 async function absence({ mode = 'auto' }: { mode?: 'auto' | 'confirm' } = {}) {
   let isAway = false
   let isDying = false
@@ -232,8 +232,7 @@ describe('heads without a person', () => {
   it('signs a halt that was asked for while it was away, and nothing that gives players more', async () => {
     const { server, publisher, client, good, bad, head, later, renewal, away } = await absence()
     const rollout = { percent: 20, salt: 'ab'.repeat(16), paused: false }
-    const rolled = () =>
-      publisher.head(bad, { edit: (model: Head) => ({ ...model, fallback: good.pin, rollout }) })
+    const rolled = () => publisher.head(bad, { edit: (model: Head) => ({ ...model, fallback: good.pin, rollout }) })
     await publisher.publish(client, bad, await rolled())
     away(true)
     await client.setRollout('metin2', 'stable', { percent: 100 })

@@ -143,7 +143,7 @@ describe('what the head signer remembers', () => {
         parseHeadEnvelope((await options.fetchPublic('/p/metin2/channels/stable/head.json')) as Uint8Array).payload,
       )
     const wanted = async (percent: number) =>
-      writeHead(changedHead(await headNow(), { action: 'rollout', percent }, now, salt))
+      writeHead(changedHead(await headNow(), { action: 'rollout', percent }, now))
     return {
       world,
       options,

@@ -16,6 +16,8 @@ export interface CommandOptions {
   readonly nowMs?: number
   /** Gets what people read. */
   readonly onStderr?: (text: string) => void
+  /** Ends the command; default: that of the world. */
+  readonly signal?: AbortSignal
 }
 
 /** Runs a command in this process, as JSON, with the world's passphrase and every confirmation given. */
@@ -30,7 +32,7 @@ export async function command(world: World, args: readonly string[], options: Co
     },
     stderr: { write: (text) => options.onStderr?.(text) },
     env: {},
-    signal: world.signal,
+    signal: options.signal ?? world.signal,
     ...(nowMs === undefined ? {} : { clock: () => nowMs }),
   })
   return { code, ...(JSON.parse(stdout) as Omit<Answer, 'code'>) }

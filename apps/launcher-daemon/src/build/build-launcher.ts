@@ -150,6 +150,7 @@ async function buildPlatform(build: PlatformBuild): Promise<readonly LauncherFil
   const { platform, options, assets, bundle } = build
   const config = configFor(options, platform)
   const runtime = await readRuntime(platform, { ...options.runtimes, onStep: options.onStep, signal: options.signal })
+  options.signal?.throwIfAborted()
   options.onStep?.(`Making the executable for ${platform}`)
   const blob = await blobFor(config, assets, bundle, options)
   return platform === 'win-x64'

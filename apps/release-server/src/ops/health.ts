@@ -92,7 +92,12 @@ async function headSignerCheck(
   const name = 'head-signer'
   const ending = expiries.filter(({ kind, check }) => kind === 'head' && check.status !== 'pass').length
   if (!(await renewal.connected())) {
-    if (halts > 0) return { name, status: 'warn', detail: `${halts === 1 ? '1 halt waits' : `${halts} halts wait`} for a head signer` }
+    if (halts > 0)
+      return {
+        name,
+        status: 'warn',
+        detail: `${halts === 1 ? '1 halt waits' : `${halts} halts wait`} for a head signer`,
+      }
     return ending === 0
       ? { name, status: 'pass', detail: 'no head signer is connected' }
       : {

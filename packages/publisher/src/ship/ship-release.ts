@@ -159,7 +159,10 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
     checkSchedule(home, channel, version, { base: base?.head, atMs: plan.atMs, nowMs: host.clock() })
   const made = await planProject(project)
   for (const warning of made.warnings) host.warn(warning)
-  await makeRoom(host, home, version, { channel, offered: base?.head })
+  const offered = base?.head
+  if (offered?.manifest.version === version)
+    return await shippedBefore(host, plan, { home, client, channel, before: undefined, version, notes, made }, offered)
+  await makeRoom(host, home, version, { channel, offered })
   const before = await newestRelease(home, channel)
   const shipment: Shipment = { home, client, channel, before, version, notes, made }
   const draft = await makeDraft(host, plan, shipment)
@@ -203,6 +206,37 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   }
 }
 
+/**
+ * Compares a build with the release that the channel offers under its name. An interrupted call that is repeated ends
+ * here if the server had accepted its head: then nothing is left to do.
+ *
+ * @throws PublisherError `REL_OFFERED` for another build.
+ */
+async function shippedBefore(host: PublisherHost, plan: ShipPlan, named: Shipment, offered: Head): Promise<Shipped> {
+  const { home, channel, version } = named
+  const before = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === offered.manifest.sha256)
+  // Its files stay: the build is made under a name that nobody else gives.
+  const shipment = { ...named, before, version: `${version.slice(0, 50)}.repeated` }
+  if ((await readReleases(home.paths, channel)).some(({ manifest }) => manifest.version === shipment.version))
+    await discardRelease(home, channel, shipment.version)
+  const draft = await makeDraft(host, plan, shipment)
+  try {
+    const isSame = before !== undefined && contentOf(before.manifest) === contentOf(draft.manifest)
+    const share = shareOf(offered, undefined)
+    const wantsMore = plan.resume === true && offered.rollout?.paused === true
+    if (!isSame || wantsMore || plan.atMs !== undefined || (plan.percent ?? share) !== share)
+      throw new PublisherError('REL_OFFERED', `Channel "${channel}" offers a release named ${version} already`, {
+        hint: isSame
+          ? 'It is this build: "keyturn release rollout" changes who gets it'
+          : 'It is another build: give this one another --version-name',
+      })
+    const summary = { ...(await summaryOf(shipment, draft)), version, percent: share }
+    return { ...summary, unchanged: true, scheduled: undefined, headSequence: undefined, report: undefined }
+  } finally {
+    await discardRelease(home, channel, shipment.version)
+  }
+}
+
 /** Seals and schedules the draft instead of offering it. */
 async function schedule(
   { clock, signal }: PublisherHost,
@@ -212,7 +246,15 @@ async function schedule(
 ): Promise<Pick<Shipped, 'headSequence' | 'report'>> {
   const { allowReadable } = plan
   const { head, report } = await watched(plan, 'sealing', (progress) =>
-    scheduleRelease(home, channel, version, { client, atMs, allowReadable, nowMs: clock(), signal, progress }),
+    scheduleRelease(home, channel, version, {
+      client,
+      atMs,
+      allowReadable,
+      replacesDrafts: true,
+      nowMs: clock(),
+      signal,
+      progress,
+    }),
   )
   return { headSequence: head.head.sequence, report }
 }
@@ -235,7 +277,7 @@ async function watched<T>(
  * A repeated call starts over: what an interrupted one left was never offered. A release that players may have keeps
  * its name and its files, and a dry run replaces nothing.
  *
- * @throws PublisherError `REL_OFFERED`; `CLI_EXISTS` in a dry run.
+ * @throws PublisherError `REL_SCHEDULED`; `CLI_EXISTS` in a dry run.
  */
 async function makeRoom(
   host: PublisherHost,
@@ -243,10 +285,16 @@ async function makeRoom(
   version: string,
   { channel, offered }: { readonly channel: string; readonly offered: Head | undefined },
 ): Promise<void> {
-  if (offered?.manifest.version === version)
-    throw new PublisherError('REL_OFFERED', `Channel "${channel}" offers a release named ${version} already`, {
-      hint: 'If it is this build, nothing is left to do; another build needs another --version-name',
-    })
+  if (offered?.preload?.version === version)
+    throw new PublisherError(
+      'REL_SCHEDULED',
+      `Release ${version} is scheduled on channel "${channel}" for ${offered.preload.at} already`,
+      {
+        hint:
+          'If it is this build, nothing is left to do. "keyturn release schedule" changes its date; for another ' +
+          'build run "keyturn release schedule --cancel" first',
+      },
+    )
   const releases = await readReleases(home.paths, channel)
   if (!releases.some(({ manifest }) => manifest.version === version)) return
   if (host.dryRun)
