@@ -124,10 +124,11 @@ const cases: Readonly<Record<string, Case>> = {
   backup: { args: async () => ['backup', world.path('home.backup')] },
   restore: { args: async () => ['restore', world.path('home.backup'), '--home', world.path('restored')] },
   'pack build': {
-    args: async () => [
-      ...['pack', 'build', '--input', await world.source(), '--output', world.path('one.m2p')],
-      ...['--key', world.path('keys/master.key'), '--sign-secret-key', world.path('keys/signing.key')],
-    ],
+    args: async () => {
+      const files = ['--input', await world.source(), '--output', world.path('one.m2p')]
+      const keys = ['--key', world.path('keys/master.key'), '--sign-secret-key', world.path('keys/signing.key')]
+      return ['pack', 'build', ...files, ...keys]
+    },
   },
   'pack tree': {
     args: async () => ['pack', 'tree', '--input', await world.source(), '--output', world.path('tree')],
@@ -182,10 +183,10 @@ const cases: Readonly<Record<string, Case>> = {
     },
   },
   'launcher build': {
-    args: async () => [
-      ...['launcher', 'build', '--platform', 'linux-x64', '--no-installer', '--runtime', `linux-x64=${node}`],
-      ...['--out', world.path('dist')],
-    ],
+    args: async () => {
+      const runtime = ['--platform', 'linux-x64', '--no-installer', '--runtime', `linux-x64=${node}`]
+      return ['launcher', 'build', ...runtime, '--out', world.path('dist')]
+    },
   },
 }
 

@@ -3,9 +3,8 @@ import { join } from 'node:path'
 import { diffManifests } from '@keyturn/manifest'
 import { formatTime } from '@keyturn/manifest/publish'
 import { checkVersionName } from '@keyturn/manifest/publish'
-import type { Head, ReleaseManifest } from '@keyturn/manifest'
-import { canonicalJson, hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
-import type { JsonObject } from '@keyturn/primitives'
+import type { Head } from '@keyturn/manifest'
+import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey } from '../home.ts'
@@ -37,6 +36,7 @@ import { readReleases } from '../records/store.ts'
 import type { StoredRelease } from '../records/store.ts'
 import type { Progress, PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
+import { contentOf, isUnchanged } from './same-build.ts'
 import { projectVersion } from './version-name.ts'
 
 const DEFAULT_LEVEL = 12
@@ -144,7 +144,7 @@ interface Shipment {
  *   ManifestError `MAN_VERSION`.
  */
 export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<Shipped> {
-  const { project } = plan
+  const { project, percent, resume } = plan
   const home = await openToRelease(host, { write: true })
   checkProjectHome(project, home.description, plan.server)
   const channel = checkChannelName(plan.channel ?? home.description.channel)
@@ -157,8 +157,7 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
   if (plan.atMs !== undefined)
     checkSchedule(home, channel, version, { base: base?.head, atMs: plan.atMs, nowMs: host.clock() })
-  const made = await planProject(project)
-  for (const warning of made.warnings) host.warn(warning)
+  const made = await planned(host, project)
   const offered = base?.head
   if (offered?.manifest.version === version)
     return await shippedBefore(host, plan, { home, client, channel, before: undefined, version, notes, made }, offered)
@@ -167,7 +166,6 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const shipment: Shipment = { home, client, channel, before, version, notes, made }
   const draft = await makeDraft(host, plan, shipment)
   try {
-    const { percent, resume } = plan
     const salt = hexEncode(systemRandom(SALT_BYTES))
     const offer = offerRelease(base?.head, pinOf(draft), { percent, resume, salt })
     const summary = {
@@ -204,6 +202,12 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
     await discardRelease(home, channel, version).catch(() => undefined) // it was offered, or is needed: then it stays
     throw error
   }
+}
+
+async function planned(host: PublisherHost, project: Project): Promise<ProjectPlan> {
+  const plan = await planProject(project)
+  for (const warning of plan.warnings) host.warn(warning)
+  return plan
 }
 
 /**
@@ -388,29 +392,4 @@ async function summaryOf(
     downloadBytes: before === undefined ? fullBytes : await deltaBytes(before, draft),
     fullBytes,
   }
-}
-
-interface Compared {
-  readonly offered: Head | undefined
-  readonly before: StoredRelease | undefined
-  readonly draft: ReleaseManifest
-}
-
-/** Before a manifest ends, one with the same files is needed. */
-const RENEW_BEFORE_END_MS = 30 * 86_400_000
-
-/** Whether a release would give players what everybody is offered already. */
-function isUnchanged({ percent, resume }: ShipPlan, { offered, before, draft }: Compared): boolean {
-  if (percent !== undefined || resume === true || before === undefined) return false
-  if (offered?.manifest.sha256 !== before.sha256 || offered.rollout !== undefined) return false
-  const { manifest } = before
-  const endsMs = Date.parse(manifest.expiresAt ?? '') - Date.parse(draft.issuedAt ?? '')
-  return endsMs > RENEW_BEFORE_END_MS && contentOf(manifest) === contentOf(draft)
-}
-
-/** What players notice of a release, as one text. */
-function contentOf(manifest: ReleaseManifest): string {
-  const { format, files, epoch, contentKeys, keep, program, components, requires, notes, delete: removed } = manifest
-  const content = { format, files, epoch, contentKeys, keep, program, components, requires, notes, removed }
-  return canonicalJson(JSON.parse(JSON.stringify(content)) as JsonObject)
 }
