@@ -1,8 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { exitCodes } from '@keyturn/primitives'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url))
@@ -49,6 +50,22 @@ describe('the bundled programs', () => {
     expect(bundled.files).toBeLessThan(80)
     expect(modules.files).toBeGreaterThan(300)
   })
+
+  it.runIf(process.platform === 'linux').each(['keyturn.js', 'm2pack.js'])(
+    '%s --version says what is wrong with a standard output that is full',
+    (program) => {
+      const full = openSync('/dev/full', 'w')
+      try {
+        const run = spawnSync(process.execPath, [join(PROGRAMS, program), '--version'], {
+          stdio: ['ignore', full, 'pipe'],
+          encoding: 'utf8',
+        })
+        expect([run.status, run.stderr]).toEqual([exitCodes.io, expect.stringMatching(/^error: Cannot write .*\n {2}CLI_IO/)])
+      } finally {
+        closeSync(full)
+      }
+    },
+  )
 
   it.each(['keyturn.js', 'm2pack.js'])('%s --version loads next to nothing', (program) => {
     const run = spawnSync(process.execPath, ['--import', COUNT, join(PROGRAMS, program), '--version'], {

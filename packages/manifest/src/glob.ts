@@ -45,7 +45,8 @@ function matchParts(patterns: readonly string[], parts: readonly string[]): bool
  * not told apart. A glob without a slash fits a name in any folder.
  */
 export function matchesGlob(glob: string, path: string): boolean {
-  const [pattern, folded] = [glob.toLowerCase(), path.toLowerCase()]
-  const parts = folded.split('/')
-  return pattern.includes('/') ? matchParts(pattern.split('/'), parts) : matchPart(pattern, parts.at(-1) as string)
+  const pattern = glob.toLowerCase()
+  // Trees have many files, and most globs are of names: only these are looked at.
+  if (!pattern.includes('/')) return matchPart(pattern, path.slice(path.lastIndexOf('/') + 1).toLowerCase())
+  return matchParts(pattern.split('/'), path.toLowerCase().split('/'))
 }

@@ -5,7 +5,7 @@ import type { Archive, ArchiveFormat, BuildResult, FormatVersion } from '@keytur
 import { buildFolder, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import type { ReleaseManifest } from '@keyturn/manifest'
-import { hexDecode, hexEncode } from '@keyturn/primitives'
+import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { PublisherError } from '../errors.ts'
 import { activeContentKey, keyAlias } from '../home.ts'
@@ -14,13 +14,15 @@ import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
 import { isExcluded, refuseSecrets } from './exclusions.ts'
 import type { Selection } from './exclusions.ts'
+import { inLanes } from './in-lanes.ts'
 import { planLayout } from './layout.ts'
 import type { Layout, LayoutRules, PlannedArchive } from './layout.ts'
 import { refusePaths } from './path-problems.ts'
+import { looksOf } from './looks.ts'
+import type { Looks } from './looks.ts'
 import { StatCache } from './stat-cache.ts'
 import { copyTreeFile, listPaths } from './tree.ts'
-import { copyUnchanged, looksOf, notePacked } from './unchanged-archive.ts'
-import type { Looks } from './unchanged-archive.ts'
+import { copyUnchanged, notePacked } from './unchanged-archive.ts'
 
 /** How a source tree becomes archives. */
 export interface PackPlan {
@@ -71,116 +73,159 @@ export async function planTree(plan: Pick<PackPlan, 'input' | 'selection' | 'lay
   return planLayout(taken, plan.layout)
 }
 
+/** Archives that are copied at the same time: while one waits for the disk, others are read and proved. */
+const COPIES = 4
+
 /**
  * Packs a source into archives under the content key in force, and copies what players get as it is.
  *
  * @throws {@link PublisherError} those of {@link planTree}; those of the archive format.
  */
 export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackReport> {
-  const { remember } = plan
+  const { remember, signal } = plan
   const cache = remember === undefined ? undefined : await StatCache.open(home, plan.input, remember())
   const layout = await planTree(plan)
   await mkdir(plan.output, { recursive: true })
-  const progress = plan.progress && withTotal(plan.progress, await bytesOf(plan.input, layout))
-  let report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
-  for (const archive of layout.archives) {
-    plan.signal.throwIfAborted()
-    report = await packOne(home, { ...plan, cache, progress }, archive, report)
+  const packing = new Packing(home, plan, cache)
+  const seen = layout.archives.map((planned) => packing.look(planned))
+  packing.expect(seen)
+  const changed = new Set(seen)
+  await inLanes(seen, COPIES, async (one) => {
+    signal.throwIfAborted()
+    if (await packing.copy(one)) changed.delete(one)
+  })
+  for (const one of changed) {
+    signal.throwIfAborted()
+    await packing.build(one)
   }
   for (const { path } of layout.loose) {
-    plan.signal.throwIfAborted()
+    signal.throwIfAborted()
     const source = join(plan.input, path)
     const executable = ((await lstat(source)).mode & 0o111) !== 0
     await copyTreeFile({ path, source, executable }, join(plan.output, path))
   }
   if (remember !== undefined) await cache?.save(remember())
-  return report
+  return packing.report
 }
 
-/** What is to be packed, so that a watcher sees how far it is from the first byte on. */
-async function bytesOf(input: string, { archives }: Layout): Promise<number> {
-  let bytes = 0
-  for (const { root, files } of archives) for (const path of files) bytes += (await lstat(join(input, root, path))).size
-  return bytes
-}
-
-/** A watcher that hears the total each time. */
-function withTotal(progress: Progress, totalBytes: number): Progress {
-  return { update: (done) => progress.update(done, totalBytes), end: () => progress.end() }
-}
-
-interface RememberingPlan extends PackPlan {
-  readonly cache: StatCache | undefined
-}
-
-async function packOne(
-  home: HomeSession,
-  plan: RememberingPlan,
-  planned: PlannedArchive,
-  before: PackReport,
-): Promise<PackReport> {
-  const output = join(plan.output, planned.path)
-  await mkdir(dirname(output), { recursive: true })
-  const from = plan.previous === undefined ? undefined : join(plan.previous, planned.path)
-  const looks = plan.cache === undefined ? undefined : looksOf(plan.input, planned)
-  const previous = await openPrevious(home, from)
-  try {
-    const copied = await copyOne(home, { plan, planned, looks, previous: previous?.archive, output, before })
-    const { files, originalBytes, archiveBytes, carriedFiles } =
-      copied ?? (await buildOne(home, plan, { planned, previous: previous?.archive, output, before }))
-    if (copied === undefined && plan.cache !== undefined && looks !== undefined)
-      await noteOne(home, plan.cache, { plan, planned, looks, output })
-    return {
-      archives: before.archives + 1,
-      files: before.files + files,
-      originalBytes: before.originalBytes + originalBytes,
-      archiveBytes: before.archiveBytes + archiveBytes,
-      carriedFiles: before.carriedFiles + carriedFiles,
-    }
-  } finally {
-    await previous?.close()
-  }
-}
-
-interface Copying {
-  readonly plan: RememberingPlan
+/** An archive to make, and how its files look; undefined without a cache, or where a file is gone. */
+interface SeenArchive {
   readonly planned: PlannedArchive
   readonly looks: Looks | undefined
-  readonly previous: Archive | undefined
-  readonly output: string
-  readonly before: PackReport
+  readonly from: string | undefined
+  readonly to: string
 }
 
-/** Only under the keys in force, and from an archive that is there whole, packing again gives the archive before. */
-async function copyOne(
-  home: HomeSession,
-  { plan, planned, looks, previous, output, before }: Copying,
-): Promise<Omit<PackReport, 'archives'> | undefined> {
-  const { cache, signal } = plan
-  if (cache === undefined || looks === undefined || plan.previous === undefined) return undefined
-  if (previous === undefined || previous.manifestOnly || previous.sealed) return undefined
-  if (plan.formatVersion !== undefined && previous.version !== plan.formatVersion) return undefined
-  const active = activeContentKey(home.description)
-  const signer = await (await home.keys()).publicKey(home.description.aliases.archiveSigning)
-  if (previous.keyId !== active.keyId || hexEncode(signer) !== active.verifierPub) return undefined
-  const from = join(plan.previous, planned.path)
-  const copied = await copyUnchanged({ cache, planned, looks, previous, from, to: output, signal })
-  if (copied === undefined) return undefined
-  plan.progress?.update(before.originalBytes + copied.originalBytes)
-  return { ...copied, files: looks.size, carriedFiles: looks.size }
-}
+/** Makes the archives of a tree, and counts them. */
+class Packing {
+  readonly #home: HomeSession
+  readonly #plan: PackPlan
+  readonly #cache: StatCache | undefined
+  #report: PackReport = { archives: 0, files: 0, originalBytes: 0, archiveBytes: 0, carriedFiles: 0 }
+  #totalBytes: number | undefined
 
-async function noteOne(
-  home: HomeSession,
-  cache: StatCache,
-  { plan, planned, looks, output }: Omit<Copying, 'previous' | 'looks' | 'before'> & { readonly looks: Looks },
-): Promise<void> {
-  const made = await openPrevious(home, output)
-  if (made === undefined) return
-  try {
-    await notePacked(cache, plan.input, planned, { looks, archive: made.archive, path: output, signal: plan.signal })
-  } finally {
-    await made.close()
+  constructor(home: HomeSession, plan: PackPlan, cache: StatCache | undefined) {
+    this.#home = home
+    this.#plan = plan
+    this.#cache = cache
+  }
+
+  get report(): PackReport {
+    return this.#report
+  }
+
+  look(planned: PlannedArchive): SeenArchive {
+    const { input, output, previous } = this.#plan
+    return {
+      planned,
+      looks: this.#cache === undefined ? undefined : looksOf(input, planned),
+      from: previous === undefined ? undefined : join(previous, planned.path),
+      to: join(output, planned.path),
+    }
+  }
+
+  /** What is to be packed, so that a watcher sees from the first byte on how far it is. */
+  expect(seen: readonly SeenArchive[]): void {
+    const { input, progress } = this.#plan
+    if (progress === undefined) return
+    const looks = seen.map(({ planned, looks: known }) => known ?? looksOf(input, planned))
+    this.#totalBytes = looks.reduce((sum, one) => sum + (one?.originalBytes ?? 0), 0)
+  }
+
+  /** Only under the keys in force, and in the format that is wanted, packing again gives the archive before. */
+  get #made(): string {
+    const { description } = this.#home
+    const { keyId, verifierPub } = activeContentKey(description)
+    return [keyId, verifierPub, ...description.slots].join(' ')
+  }
+
+  /** Whether it could be copied. */
+  async copy({ planned, looks, from, to }: SeenArchive): Promise<boolean> {
+    const [cache, { formatVersion, signal }] = [this.#cache, this.#plan]
+    if (cache === undefined || looks === undefined || from === undefined) return false
+    const known = cache.find(planned.path, looks, this.#made)
+    if (known === undefined || (formatVersion ?? known.version) !== known.version) return false
+    await mkdir(dirname(to), { recursive: true })
+    if (!(await copyUnchanged({ cache, path: planned.path, known, from, to, signal }))) return false
+    const { files, originalBytes } = looks
+    this.#count({ files, originalBytes, archiveBytes: known.archiveBytes, carriedFiles: files })
+    return true
+  }
+
+  async build({ planned, looks, from, to }: SeenArchive): Promise<void> {
+    const [cache, { input, formatVersion, signal }] = [this.#cache, this.#plan]
+    await mkdir(dirname(to), { recursive: true })
+    const previous = await openPrevious(this.#home, from)
+    try {
+      const version = formatVersion ?? previous?.archive.version ?? 1
+      this.#count(await this.#buildOne({ planned, previous: previous?.archive, output: to, version }))
+      if (cache === undefined || looks === undefined) return
+      await notePacked(cache, { input, planned, looks, archive: to, made: this.#made, version, signal })
+    } finally {
+      await previous?.close()
+    }
+  }
+
+  async #buildOne({ planned, previous, output, version }: Building): Promise<BuildResult> {
+    const { input, level, jobs, signal } = this.#plan
+    const { description } = this.#home
+    const active = activeContentKey(description)
+    const { slots } = description
+    const aliases = [keyAlias.content(active.keyId), description.aliases.archiveSigning, ...slots.map(keyAlias.slot)]
+    return await (
+      await this.#home.keys()
+    ).lendAll(
+      aliases,
+      async ([key, signingSeed, ...secrets]) =>
+        await buildFolder(join(input, planned.root), output, {
+          contentKey: { keyId: active.keyId, key: key as Uint8Array },
+          signingSeed: signingSeed as Uint8Array,
+          slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
+          version,
+          previous,
+          files: planned.files,
+          signal,
+          ...(level === undefined ? {} : { level }),
+          ...(jobs === undefined ? {} : { jobs }),
+          onProgress: ({ bytes }) => this.#show(bytes),
+        }),
+    )
+  }
+
+  #count(done: Omit<PackReport, 'archives'>): void {
+    const before = this.#report
+    this.#report = {
+      archives: before.archives + 1,
+      files: before.files + done.files,
+      originalBytes: before.originalBytes + done.originalBytes,
+      archiveBytes: before.archiveBytes + done.archiveBytes,
+      carriedFiles: before.carriedFiles + done.carriedFiles,
+    }
+    this.#show(0)
+  }
+
+  #show(bytes: number): void {
+    this.#plan.progress?.update(this.#report.originalBytes + bytes, this.#totalBytes)
   }
 }
 
@@ -188,35 +233,7 @@ interface Building {
   readonly planned: PlannedArchive
   readonly previous: Archive | undefined
   readonly output: string
-  readonly before: PackReport
-}
-
-async function buildOne(
-  home: HomeSession,
-  plan: PackPlan,
-  { planned, previous, output, before }: Building,
-): Promise<BuildResult> {
-  const active = activeContentKey(home.description)
-  const { slots } = home.description
-  const aliases = [keyAlias.content(active.keyId), home.description.aliases.archiveSigning, ...slots.map(keyAlias.slot)]
-  return await (
-    await home.keys()
-  ).lendAll(
-    aliases,
-    async ([key, signingSeed, ...secrets]) =>
-      await buildFolder(join(plan.input, planned.root), output, {
-        contentKey: { keyId: active.keyId, key: key as Uint8Array },
-        signingSeed: signingSeed as Uint8Array,
-        slots: new Map(slots.map((slot, index) => [slot, secrets[index] as Uint8Array])),
-        version: plan.formatVersion ?? previous?.version,
-        previous,
-        files: planned.files,
-        signal: plan.signal,
-        ...(plan.level === undefined ? {} : { level: plan.level }),
-        ...(plan.jobs === undefined ? {} : { jobs: plan.jobs }),
-        onProgress: ({ bytes }) => plan.progress?.update(before.originalBytes + bytes),
-      }),
-  )
+  readonly version: FormatVersion
 }
 
 /**
