@@ -60,7 +60,10 @@ describe('the bundled programs', () => {
           stdio: ['ignore', full, 'pipe'],
           encoding: 'utf8',
         })
-        expect([run.status, run.stderr]).toEqual([exitCodes.io, expect.stringMatching(/^error: Cannot write .*\n {2}CLI_IO/)])
+        expect([run.status, run.stderr]).toEqual([
+          exitCodes.io,
+          expect.stringMatching(/^error: Cannot write .*\n {2}CLI_IO/),
+        ])
       } finally {
         closeSync(full)
       }

@@ -20,7 +20,7 @@ const BATCH_FILES = 512
 /**
  * Looks at every file of an archive.
  *
- * @returns Undefined where one is gone, or is no plain file.
+ * @returns Undefined where one is gone, or is something else than a plain file.
  */
 export function looksOf(input: string, { root, files }: Pick<PlannedArchive, 'root' | 'files'>): Looks | undefined {
   const hash = createSha256()
