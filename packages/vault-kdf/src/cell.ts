@@ -2,8 +2,10 @@ import { utf8Decode, utf8Encode, wipe } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
 import { checkId, checkName } from './place.ts'
-import type { Layer } from './place.ts'
+import type { Layer, RecordId } from './place.ts'
 import type { Expected, StoreChange } from './store.ts'
+import { openAtCell, openFromCell, sealToCell } from './stream/cell-stream.ts'
+import type { ByteStream, SealedSource, SealedStream } from './stream/stream.ts'
 import type { VaultCore } from './vault-core.ts'
 
 /** Options of {@link Cell.seal}. */
@@ -112,6 +114,48 @@ export class Cell {
   /** {@link Cell.open} for what {@link Cell.sealJson} sealed. */
   async openJson(name: string, options: OpenOptions = {}): Promise<JsonValue> {
     return JSON.parse(await this.openText(name, options)) as JsonValue
+  }
+
+  /**
+   * Seals bytes of any length, chunk by chunk: give what this yields to a file or an object store, in order. The cell
+   * keeps a small record with the secret of this stream and its length, which rotations and sweeps move like any
+   * other; the sealed bytes stay as they are. The record is written just before the last chunk is given out.
+   *
+   * @param plaintext - Bytes in pieces of any size; at most two chunks of 64 KiB are in memory.
+   * @param options - `expected` is `absent` unless given: a new record would make the bytes of an older one unreadable.
+   * @throws VaultError as {@link Cell.seal}.
+   */
+  async *sealStream(name: string, plaintext: ByteStream, options: SealOptions = {}): AsyncGenerator<Uint8Array> {
+    checkName(name)
+    const context = await this.#core.context(options.token)
+    const { layer = 0, expected = 'absent', expiresAt } = options
+    yield* sealToCell(this.#core, { id: this.#id(name), layer, context, expected, expiresAt }, plaintext)
+  }
+
+  /**
+   * Opens what {@link Cell.sealStream} sealed: each chunk is verified before it is given out. That nothing is missing at
+   * the end is known when the loop has ended, and not before.
+   *
+   * @throws VaultError `VK_STREAM`, `VK_FORMAT` for another record, and as {@link Cell.open}.
+   */
+  async *openStream(name: string, sealed: ByteStream, options: OpenOptions = {}): AsyncGenerator<Uint8Array> {
+    const context = await this.#core.context(options.token)
+    yield* openFromCell(this.#core, this.#id(name), context, sealed)
+  }
+
+  /**
+   * Opens a sealed stream by its places, so that ranges of it can be read; its length is verified at once. Close it
+   * after use.
+   *
+   * @throws VaultError as {@link Cell.openStream}.
+   */
+  async openSealed(name: string, source: SealedSource, options: OpenOptions = {}): Promise<SealedStream> {
+    const context = await this.#core.context(options.token)
+    return openAtCell(this.#core, this.#id(name), context, source)
+  }
+
+  #id(name: string): RecordId {
+    return { partition: this.partition, cell: this.id, name }
   }
 
   /**

@@ -123,6 +123,11 @@ export const vaultErrors = {
     meaning: 'The secret of an erasable partition is missing, damaged, forged or older than one already seen.',
     remedy: 'Restore the newest copy of the store that holds the partition secrets; the records are whole.',
   },
+  VK_STREAM: {
+    kind: 'auth',
+    meaning: 'A sealed stream is damaged, cut off, longer than it was, or another one than its record says.',
+    remedy: 'Fetch or restore the sealed bytes again; the record in the vault says how many there are.',
+  },
   VK_PASSPHRASE: {
     kind: 'auth',
     meaning: 'The passphrase does not open the key file.',

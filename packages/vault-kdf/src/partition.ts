@@ -1,4 +1,6 @@
 import { requireMembers } from '@keyturn/primitives'
+import { BlindIndex } from './blind-index.ts'
+import type { BlindIndexOptions } from './blind-index.ts'
 import { Cell } from './cell.ts'
 import { erasePartition, makeErasable } from './erasable/erase.ts'
 import type { EraseOptions, EraseReport } from './erasable/erase.ts'
@@ -20,6 +22,20 @@ export class Partition {
   /** A handle on a cell; nothing is created until something is sealed. @throws VaultError `VK_INFO`. */
   cell(id: string): Cell {
     return new Cell(this.#core, this.id, id)
+  }
+
+  /**
+   * An index for equality search over one column of sealed values: `index(value)` is stored in a column of its own,
+   * `search(value)` is what a query compares it with. Its key is made at the first call and kept sealed in this
+   * partition. Equal values have equal indexes: read the limits in docs/spec/vault-kdf.md §13 first.
+   *
+   * @param column - Name of the column, an id; indexes of two columns or partitions tell nothing about each other.
+   * @throws VaultError `VK_INFO`, and as {@link Cell.open} and {@link Cell.seal}. RangeError for other numbers of bits.
+   */
+  async blindIndex(column: string, options: BlindIndexOptions = {}): Promise<BlindIndex> {
+    checkId(column, 'column')
+    this.#core.checkOpen()
+    return BlindIndex.open(this.#core, this.id, column, options)
   }
 
   /**

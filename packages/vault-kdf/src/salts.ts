@@ -1,7 +1,7 @@
 import { wipe } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from './errors.ts'
-import { hedgeKey, messageSalt } from './hedged.ts'
+import { hedgeKey, hedgedBytes, messageSalt } from './hedged.ts'
 import type { MessageToSeal } from './hedged.ts'
 
 const SALT_BYTES = 32
@@ -30,6 +30,11 @@ export class Salts {
    */
   next(message: MessageToSeal): Uint8Array {
     return messageSalt(this.#key, this.#watched(), message)
+  }
+
+  /** 32 bytes that are a secret of their own; `use` says what for. The caller wipes them. */
+  secret(...use: readonly Uint8Array[]): Uint8Array {
+    return hedgedBytes(this.#key, this.#watched(), SALT_BYTES, ...use)
   }
 
   #watched(): Uint8Array {

@@ -6,12 +6,15 @@ import { PartitionSecrets } from './erasable/partition-secrets.ts'
 import { VaultError, closed } from './errors.ts'
 import type { KeyUse } from './key-state.ts'
 import type { Keyring } from './keyring.ts'
+import { labels } from './labels.ts'
+import { utf8 } from './length-prefixed.ts'
 import { openRecord } from './open-record.ts'
 import type { OpenedRecord, ProfileMemory } from './open-record.ts'
 import type { LayerContext, Place, RecordId } from './place.ts'
 import { checkNotRolledBack, keyringDocumentName } from './rolled-back.ts'
 import { Salts } from './salts.ts'
 import { openSidecar, sealSidecar, sidecarVersion } from './sidecar.ts'
+import { meetsExpectation } from './store.ts'
 import type { Expected, PartitionSecretStore, StoredRecord, VaultRecord, VaultStore } from './store.ts'
 
 /** Turns a token into the ids that gated layers need. */
@@ -243,6 +246,25 @@ export class VaultCore {
         )
       await this.#reload()
     }
+  }
+
+  /** Refuses early what {@link VaultCore.write} would refuse later. @throws VaultError `VK_CONFLICT`. */
+  async checkWritable(place: Place, expected: Expected): Promise<void> {
+    this.checkOpen()
+    const found = await this.store.get(place)
+    if (meetsExpectation(expected, found?.revision)) return
+    throw new VaultError('VK_CONFLICT', `Record "${place.name}" was changed by somebody else`)
+  }
+
+  /** 32 bytes for one stream, hedged by its place and the time: its content is not known when they are needed. */
+  streamSecret({ partition, cell, name }: Place): Uint8Array {
+    const bytes = [labels.streamSecret, partition, cell, name, String(this.clock())].map(utf8)
+    return this.#salts.secret(...bytes)
+  }
+
+  /** 32 bytes for one generation of a blind index. */
+  blindIndexSecret({ partition, name }: RecordId): Uint8Array {
+    return this.#salts.secret(...[labels.blindIndexSecret, partition, name, String(this.clock())].map(utf8))
   }
 
   /** `undefined` when the version stopped being active between the look and the seal. */
