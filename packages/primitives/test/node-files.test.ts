@@ -90,6 +90,16 @@ describe('writeFileAtomic()', () => {
     },
   )
 
+  it.each([
+    [true, 2],
+    [false, 0],
+  ])('writeFileAtomic() with durable %s syncs %i times: the file, then its folder', async (durable, expected) => {
+    const fs = faultFileSystem()
+    await writeFileAtomic(join(folder, 'a'), text('content'), { durable, fs })
+    expect(fs.operations.filter(({ name }) => name === 'handle.sync')).toHaveLength(expected)
+    expect(await snapshot(folder)).toEqual({ a: 'content' })
+  })
+
   it('writeFileAtomic() goes on after a short write', async () => {
     const fs = faultFileSystem({ plan: { at: 0, mode: 'short-write' } })
     await writeFileAtomic(join(folder, 'a'), text('whole content'), { fs })

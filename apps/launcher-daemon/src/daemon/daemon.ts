@@ -67,7 +67,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const address = await server.listen(options)
   if (setup === undefined) await keepSettings(folder, options.settings)
   const api = new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`)
-  await writeFileAtomic(apiFile(stateFolder), api, { mode: 0o600 })
+  // Means nothing once this process is gone, and a slow disk takes its time to sync while the player waits.
+  await writeFileAtomic(apiFile(stateFolder), api, { mode: 0o600, durable: false })
   if (options.check !== false && setup === undefined) supervisor.start()
   return {
     address,

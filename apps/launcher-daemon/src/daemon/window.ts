@@ -78,7 +78,7 @@ export async function openWindow(address: string, options: WindowOptions): Promi
   const { platform = process.platform, env = process.env, folder } = options
   const file = handOverFile(folder)
   await nodeFileSystem.mkdir(folder, { recursive: true, mode: 0o700 })
-  await writeFileAtomic(file, new TextEncoder().encode(handOverPage(address)), { mode: 0o600 })
+  await writeFileAtomic(file, new TextEncoder().encode(handOverPage(address)), { mode: 0o600, durable: false })
   const target = pathToFileURL(file).href
   const start = options.start ?? ((program, args) => startDetached(program, args, target))
   const browser = findBrowser(platform, env)

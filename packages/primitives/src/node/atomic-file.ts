@@ -12,7 +12,9 @@ export interface WriteFileAtomicOptions {
   readonly mode?: number | undefined
   /** Whether an existing file is replaced; default `true`. With `false` an existing file gives `EEXIST`. */
   readonly overwrite?: boolean | undefined
-  /** Called when the file is complete and durable under its temporary name. If it throws, the target is unchanged. */
+  /** Whether a power cut right afterwards loses nothing; default `true`. `false`: a file that no later start reads. */
+  readonly durable?: boolean | undefined
+  /** Called when the file is complete under its temporary name, and synced. If it throws, the target is unchanged. */
   readonly beforeRename?: ((temporaryPath: string) => Promise<void> | void) | undefined
   /** Default: the real disk. */
   readonly fs?: FileSystem | undefined
@@ -111,7 +113,7 @@ export async function writeFileAtomic(
   content: Uint8Array | AsyncIterable<Uint8Array>,
   options: WriteFileAtomicOptions = {},
 ): Promise<void> {
-  const { mode = 0o644, overwrite = true, beforeRename, fs = nodeFileSystem } = options
+  const { mode = 0o644, overwrite = true, durable = true, beforeRename, fs = nodeFileSystem } = options
   const target = overwrite ? await resolveLink(path, fs) : path
   if (overwrite) await refuseSpecial(target, fs)
   const folder = dirname(target)
@@ -120,7 +122,7 @@ export async function writeFileAtomic(
   try {
     try {
       await writeContent(handle, path, content)
-      await onDisk('Cannot write', path, () => handle.sync())
+      if (durable) await onDisk('Cannot write', path, () => handle.sync())
     } finally {
       await handle.close()
     }
@@ -133,5 +135,5 @@ export async function writeFileAtomic(
     await fs.rm(temporary, { force: true }).catch(() => undefined)
     throw error
   }
-  await onDisk('Cannot sync the folder of', path, () => syncFolder(folder, fs))
+  if (durable) await onDisk('Cannot sync the folder of', path, () => syncFolder(folder, fs))
 }
