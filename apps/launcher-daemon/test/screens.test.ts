@@ -102,6 +102,19 @@ const STATES: readonly (readonly [name: string, status: State, look?: State | un
   ],
   ['parts', { ...ready, components }, undefined, '#parts'],
   ['updating', { ...update, state: 'fetch', progress }],
+  [
+    'updating-slowest',
+    { ...update, state: 'fetch', progress: { ...progress, bytesPerSecond: 0, secondsLeft: 8_640_000 } },
+  ],
+  [
+    'updating-fastest',
+    {
+      ...update,
+      offered: '2026.12.24-rc.1',
+      state: 'fetch',
+      progress: { ...progress, downloadTotalBytes: 1_234_567_890_123, bytesPerSecond: 12e9, secondsLeft: 1 },
+    },
+  ],
   ['checking', { ...update, state: 'trust' }],
   ['installing', { ...update, state: 'swap' }],
   ['next-release', { ...ready, next: { version: '1.5.0', at: '2026-12-24T18:00:00Z', state: 'ready' } }],
@@ -254,6 +267,10 @@ describe.skipIf(executablePath === undefined)('every state of the page', () => {
       await seen('setup', false)
       await show(page, stateOf('details-refused'))
       expect(await page.textContent('#refused')).toContain('MAN_UNWITNESSED')
+      await show(page, stateOf('updating-slowest'))
+      expect(await page.textContent('#figures')).not.toMatch(/·|2[.,]?400/) // neither 0 B/s nor 100 days
+      await show(page, stateOf('updating-fastest'))
+      expect(await page.textContent('#figures')).toMatch(/1[.,]2 TB.*12[.,]0 GB/)
       await page.context().close()
     },
     120_000,

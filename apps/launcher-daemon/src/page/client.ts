@@ -50,6 +50,9 @@ function banner(now: PageStatus): void {
   showBanner(undefined, '')
 }
 
+/** No time left is shown from here on. */
+const MAX_LEFT_S = 100 * 3600
+
 function showProgress(progress: PageProgress): void {
   const isFetch = progress.downloadTotalBytes > 0 && ['fetch', 'stage'].includes(progress.phase)
   const done = isFetch ? progress.downloadedBytes : progress.diskBytes
@@ -60,7 +63,8 @@ function showProgress(progress: PageProgress): void {
   const parts = [say('figures', { done: bytes(done), total: bytes(total) })]
   const isMoving = isFetch && page.status?.paused !== true
   if (isMoving && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
-  if (isMoving && progress.secondsLeft !== undefined) parts.push(say('left', { time: time(progress.secondsLeft) }))
+  // Days are no estimate: the download stands still, or nearly.
+  if (isMoving && (progress.secondsLeft ?? MAX_LEFT_S) < MAX_LEFT_S) parts.push(say('left', { time: time(progress.secondsLeft ?? 0) }))
   element('figures').textContent = total === 0 ? '' : parts.join(' · ')
 }
 
@@ -161,9 +165,11 @@ function show(now: PageStatus): void {
   const play = element<HTMLButtonElement>('play')
   play.textContent = say(now.unfinished !== undefined ? 'finish' : now.version === undefined ? 'install' : 'play')
   play.disabled = !mayPlay(now)
+  play.hidden = now.version === undefined && (busy || now.paused)
   const pause = element<HTMLButtonElement>('pause')
   pause.hidden = !(now.paused || (busy && ['fetch', 'plan', 'trust'].includes(now.state)))
   pause.textContent = say(now.paused ? 'resume' : 'pause')
+  pause.className = now.paused && play.hidden ? 'main' : ''
   for (const id of ['update', 'repair', 'rollback'])
     element<HTMLButtonElement>(id).disabled =
       busy || now.paused || (id !== 'update' && (now.version === undefined || now.isRunning))

@@ -84,7 +84,7 @@ export function say(name: Word, places: Record<string, string> = {}): string {
 
 /** A size in the page's language. */
 export function bytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB']
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let value = count
   let unit = 0
   while (value >= 1000 && unit < units.length - 1) {

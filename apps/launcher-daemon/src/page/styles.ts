@@ -43,7 +43,7 @@ input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--lin
 small { color: var(--soft) } summary { cursor: pointer } details { margin-top: .6rem }
 .parts { display: grid; gap: .3rem; margin: .4rem 0 }
 .parts label { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .6rem; align-items: baseline }
-fieldset { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; padding: .4rem .8rem .6rem }
+fieldset { border: 1px solid var(--line); border-radius: .5rem; margin: .9rem 0 .6rem; padding: .4rem .8rem .6rem }
 input[type=checkbox] { justify-self: start; accent-color: var(--lead); width: 1.05rem; height: 1.05rem; margin: 0 }
 .hours { grid-column: 1 / -1; justify-content: end; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
 fieldset { min-width: 0 }

@@ -53,3 +53,14 @@ export async function confirmBundle(
   if (current === undefined || current.confirmed || current.sha256 !== runningSha256) return
   await writePointer(folder, { ...current, confirmed: true }, fs).catch(() => undefined)
 }
+
+/** The version of the bundle that runs: the pointer's, where it is not the one inside the executable. */
+export async function runningVersion(
+  folder: string,
+  runningSha256: string | undefined,
+  embedded: string,
+): Promise<string> {
+  const current = await readPointer(folder)
+  const runs = [current, current?.previous].find((build) => build !== undefined && build.sha256 === runningSha256)
+  return runs?.version ?? embedded
+}

@@ -8,6 +8,7 @@ import type { BrandImage, PageBrand } from '../page/brand.ts'
 import { defaultFolder } from './default-folder.ts'
 import { holdsInstall, lookAtFolder, prepareInstallFolder } from './install-folder.ts'
 import type { PlayerConfig } from '../player-config.ts'
+import { runningVersion } from './bundle-pointer.ts'
 import { readPlayerState, writePlayerState } from './player-state.ts'
 import { SelfUpdate } from './self-update.ts'
 import { openWindow, removeHandOver } from '../daemon/window.ts'
@@ -74,7 +75,7 @@ export class PlayerSession {
         folder,
         stateFolder,
         settings: isChosen ? await settingsFrom(folder, config) : settingsOf(config),
-        brand: this.#brand(),
+        brand: await this.#brand(),
         onQuit: () => this.#done.abort(),
         setup: isChosen
           ? undefined
@@ -98,8 +99,10 @@ export class PlayerSession {
     return folder
   }
 
-  #brand(): PageBrand {
-    const { name, accent, languages, version } = this.#context.config
+  async #brand(): Promise<PageBrand> {
+    const { config, stateFolder, runningSha256 } = this.#context
+    const { name, accent, languages } = config
+    const version = await runningVersion(stateFolder, runningSha256, config.version)
     return {
       name,
       accent,

@@ -5,7 +5,7 @@ import { LauncherProgram } from '../program/program.ts'
 import { parsePlayerConfig } from '../player-config.ts'
 import { PlayerSession } from './player-session.ts'
 import { defaultFolder } from './default-folder.ts'
-import { confirmBundle } from './bundle-pointer.ts'
+import { confirmBundle, runningVersion } from './bundle-pointer.ts'
 import { readPlayerState } from './player-state.ts'
 import type { PlayerContext } from './player-session.ts'
 
@@ -47,7 +47,12 @@ async function run(start: PlayerStart, stop: AbortController): Promise<number> {
     env: process.env,
     signal: stop.signal,
     programFolder: start.root,
-    player: { config, stateFolder, folder: installFolder ?? defaultFolder(context) },
+    player: {
+      config,
+      stateFolder,
+      folder: installFolder ?? defaultFolder(context),
+      runningVersion: () => runningVersion(stateFolder, start.runningSha256, config.version),
+    },
   })
   const code = await program.run(argv)
   // A bundle that ended a command well works, without a window too: scripts may start it again and again.

@@ -6,7 +6,7 @@ import { LauncherError, uninstall, updatesFolder } from '@keyturn/install-engine
 import type { Engine, Settings, UninstallResult } from '@keyturn/install-engine'
 import { pathExists, systemErrorCode } from '@keyturn/primitives/node'
 import { supportReport } from '../daemon/support-report.ts'
-import type { ProgramEnvironment } from './environment.ts'
+import type { PlayerDefaults, ProgramEnvironment } from './environment.ts'
 
 /** What `run` is given. */
 export interface RunDaemonOptions {
@@ -52,6 +52,10 @@ export async function openPage(folder: string, stateFolder: string = join(folder
   return await askForPage(folder, stateFolder)
 }
 
+async function versionOf({ config, runningVersion }: PlayerDefaults): Promise<string> {
+  return (await runningVersion?.()) ?? config.version
+}
+
 /**
  * Writes a report for support.
  *
@@ -67,7 +71,7 @@ export async function writeReport(
     folder,
     settings,
     status: await engine.status(),
-    launcher: player?.config,
+    launcher: player && { name: player.config.name, version: await versionOf(player) },
     env,
     now: new Date(),
   })

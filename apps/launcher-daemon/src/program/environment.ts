@@ -21,4 +21,6 @@ export interface PlayerDefaults {
   readonly config: PlayerConfig
   readonly stateFolder: string
   readonly folder: string
+  /** Version of the bundle that runs, for reports; default: that of the executable. */
+  readonly runningVersion?: (() => Promise<string>) | undefined
 }

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, expect, it } from 'vitest'
-import { confirmBundle } from '../../src/player/bundle-pointer.ts'
+import { confirmBundle, runningVersion } from '../../src/player/bundle-pointer.ts'
 import { SelfUpdate } from '../../src/player/self-update.ts'
 import type { PlayerConfig } from '../../src/player-config.ts'
 import { temporaryFolder, treeFetch } from '../../../../packages/install-engine/test/support/install.ts'
@@ -126,6 +126,18 @@ describe('a launcher that updates itself', () => {
     expect(await update().check()).toBe(true)
     expect(await readFile(place, 'utf8')).toBe('one')
     expect(await update().check()).toBe(false)
+  })
+
+  it('knows the version of the bundle that runs, which need not be the one inside the executable', async () => {
+    const { folder, update, release, take } = await studio()
+    expect(await runningVersion(folder, undefined, '1.0.0')).toBe('1.0.0')
+    await release('1.1.0', 'one')
+    await take('one')
+    await release('1.2.0', 'two')
+    expect(await update(hash('one')).check()).toBe(true)
+    expect(await runningVersion(folder, hash('one'), '1.0.0')).toBe('1.1.0')
+    expect(await runningVersion(folder, hash('two'), '1.0.0')).toBe('1.2.0')
+    expect(await runningVersion(folder, undefined, '1.0.0')).toBe('1.0.0')
   })
 
   it('is not ended by a pointer that cannot be written when it says that it works (row 377)', async () => {
