@@ -63,8 +63,9 @@ function showProgress(progress: PageProgress): void {
   const parts = [say('figures', { done: bytes(done), total: bytes(total) })]
   const isMoving = isFetch && page.status?.paused !== true
   if (isMoving && progress.bytesPerSecond > 0) parts.push(say('rate', { rate: bytes(progress.bytesPerSecond) }))
-  // Days are no estimate: the download stands still, or nearly.
-  if (isMoving && (progress.secondsLeft ?? MAX_LEFT_S) < MAX_LEFT_S) parts.push(say('left', { time: time(progress.secondsLeft ?? 0) }))
+  // A download that takes days stands still, or nearly.
+  if (isMoving && (progress.secondsLeft ?? MAX_LEFT_S) < MAX_LEFT_S)
+    parts.push(say('left', { time: time(progress.secondsLeft ?? 0) }))
   element('figures').textContent = total === 0 ? '' : parts.join(' · ')
 }
 
