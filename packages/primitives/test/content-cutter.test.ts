@@ -48,6 +48,14 @@ describe('ContentCutter', () => {
     )
   })
 
+  it('finds each cut, whatever its distance from where the bytes start to arrive', () => {
+    const short = { minBytes: 4, averageBytes: 16, maxBytes: 64 }
+    const bytes = stream(20_000)
+    const oneByOne = lengthsOf(bytes, short, 1)
+    expect(new Set(oneByOne).size).toBeGreaterThan(30)
+    for (const step of [2, 3, 4, 5, 7, 8, 11, 20_000]) expect(lengthsOf(bytes, short, step)).toEqual(oneByOne)
+  })
+
   it('keeps to the lengths: no piece but the last is below the least, none above the most', () => {
     for (const bytes of [new Uint8Array(1_000_000), stream(1_000_000)]) {
       const found = lengthsOf(bytes, lengths)

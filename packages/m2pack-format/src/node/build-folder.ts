@@ -3,7 +3,6 @@ import { isOpenedInside, onDisk, nodeFileSystem } from '@keyturn/primitives/node
 import type { FileSystem } from '@keyturn/primitives/node'
 import { closeSync, ftruncateSync, lstatSync, openSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Archive } from '../archive.ts'
 import { buildArchive } from '../build.ts'
@@ -40,6 +39,8 @@ export interface BuildFolderOptions extends BuildOptions, OutputOptions {
   readonly files?: readonly string[] | undefined
   /** Threads; default: as many as the machine has cores. The bytes do not depend on it. */
   readonly jobs?: number
+  /** Threads that several calls share, in place of own ones; the caller closes it. */
+  readonly crew?: Crew | undefined
   /** The archive this one follows, opened with its verifier. */
   readonly previous?: Archive | undefined
 }
@@ -51,13 +52,13 @@ export interface BuildFolderOptions extends BuildOptions, OutputOptions {
  *   `PrimitivesError`.
  */
 export async function buildFolder(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
-  const { previous, jobs = availableParallelism() } = options
+  const { previous, jobs } = options
   const previousDescriptor = previous === undefined || previous.manifestOnly ? -1 : descriptorOf(previous.source)
   // Threads work on descriptors; another file system, or an archive that is not a file, uses the plain builder.
   if (options.fs !== undefined || previousDescriptor === undefined) return buildPlainly(input, output, options)
   const format = resolveFormat(options)
   const slots = resolveSlots(options, previous)
-  const crew = new Crew(jobs)
+  const crew = options.crew ?? new Crew(jobs)
   try {
     const plan = await planFolder(input, options, format)
     return await writeArchiveFile(output, options, async (_sink, temporaryPath) => {
@@ -72,7 +73,7 @@ export async function buildFolder(input: string, output: string, options: BuildF
     })
   } finally {
     releaseSlots(slots, options.slots)
-    await crew.close()
+    if (crew !== options.crew) await crew.close()
   }
 }
 
@@ -180,13 +181,7 @@ async function buildOnThreads(build: ThreadedBuild): Promise<BuildResult> {
     if (first.previous?.damaged[0] !== 1) throw error
   }
   ftruncateSync(build.descriptor, 0)
-  // The workers of a crew take one job.
-  const crew = new Crew(build.crew.size)
-  try {
-    return await runJob({ ...build, crew }, jobOf(build, true))
-  } finally {
-    await crew.close()
-  }
+  return await runJob(build, jobOf(build, true))
 }
 
 async function runJob(build: ThreadedBuild, job: BuildJob): Promise<BuildResult> {

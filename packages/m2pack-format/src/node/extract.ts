@@ -2,7 +2,6 @@ import { PrimitivesError, printable } from '@keyturn/primitives'
 import { onDisk, pathExists, syncFolder } from '@keyturn/primitives/node'
 import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Archive } from '../archive.ts'
 import type { ArchiveEntry } from '../entries.ts'
@@ -116,7 +115,7 @@ function refuseExisting(path: string): never {
  */
 export async function extractArchive(path: string, target: string, options: ExtractOptions): Promise<ExtractResult> {
   if (options.contentKey === undefined) throw new TypeError('Extraction needs a content key')
-  const crew = new Crew(options.jobs ?? availableParallelism())
+  const crew = new Crew(options.jobs)
   try {
     return await withArchiveFile(path, options, async (archive) => {
       const entries = selectEntries(archive, options.paths)

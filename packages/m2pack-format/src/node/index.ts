@@ -1,5 +1,6 @@
 export { openArchiveFile, rewrapFile, withArchiveFile } from './archive-file.ts'
 export { buildFolder } from './build-folder.ts'
+export { Crew } from './crew.ts'
 export { diffPaths } from './diff-paths.ts'
 export { extractArchive } from './extract.ts'
 export { openFileSource } from './file-source.ts'

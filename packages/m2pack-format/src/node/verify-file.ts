@@ -1,5 +1,4 @@
 import { nodeFileSystem } from '@keyturn/primitives/node'
-import { availableParallelism } from 'node:os'
 import { m2pErrors } from '../errors.ts'
 import type { Archive } from '../archive.ts'
 import { verifyGaps } from '../verify.ts'
@@ -22,7 +21,7 @@ export interface VerifyFileOptions extends OpenFileOptions, VerifyOptions {
  * @throws As `openArchive`; what is wrong with single files is in the report.
  */
 export async function verifyArchiveFile(path: string, options: VerifyFileOptions): Promise<VerifyReport> {
-  const { jobs = availableParallelism(), fs = nodeFileSystem } = options
+  const { jobs, fs = nodeFileSystem } = options
   if (options.contentKey === undefined || fs !== nodeFileSystem)
     return withArchiveFile(path, options, (archive) => archive.verify(options))
   const crew = new Crew(jobs)

@@ -2,7 +2,7 @@ import { lstat, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { holdsManifestOnly } from '@keyturn/m2pack-format'
 import type { Archive, ArchiveFormat, BuildResult, FormatVersion } from '@keyturn/m2pack-format'
-import { buildFolder, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
+import { buildFolder, Crew, openArchiveFile, openFileSource } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import type { ReleaseManifest } from '@keyturn/manifest'
 import { hexDecode } from '@keyturn/primitives'
@@ -94,10 +94,7 @@ export async function packTree(home: HomeSession, plan: PackPlan): Promise<PackR
     signal.throwIfAborted()
     if (await packing.copy(one)) changed.delete(one)
   })
-  for (const one of changed) {
-    signal.throwIfAborted()
-    await packing.build(one)
-  }
+  await packing.buildAll(changed)
   for (const { path } of layout.loose) {
     signal.throwIfAborted()
     const source = join(plan.input, path)
@@ -172,13 +169,27 @@ class Packing {
     return true
   }
 
-  async build({ planned, looks, from, to }: SeenArchive): Promise<void> {
+  /** Packs archives one after the other, on the same threads. */
+  async buildAll(changed: ReadonlySet<SeenArchive>): Promise<void> {
+    if (changed.size === 0) return
+    const crew = new Crew(this.#plan.jobs)
+    try {
+      for (const one of changed) {
+        this.#plan.signal.throwIfAborted()
+        await this.#build(one, crew)
+      }
+    } finally {
+      await crew.close()
+    }
+  }
+
+  async #build({ planned, looks, from, to }: SeenArchive, crew: Crew): Promise<void> {
     const [cache, { input, formatVersion, signal }] = [this.#cache, this.#plan]
     await mkdir(dirname(to), { recursive: true })
     const previous = await openPrevious(this.#home, from)
     try {
       const version = formatVersion ?? previous?.archive.version ?? 1
-      this.#count(await this.#buildOne({ planned, previous: previous?.archive, output: to, version }))
+      this.#count(await this.#buildOne({ planned, previous: previous?.archive, output: to, version, crew }))
       if (cache === undefined || looks === undefined) return
       await notePacked(cache, { input, planned, looks, archive: to, made: this.#made, version, signal })
     } finally {
@@ -186,8 +197,8 @@ class Packing {
     }
   }
 
-  async #buildOne({ planned, previous, output, version }: Building): Promise<BuildResult> {
-    const { input, level, jobs, signal } = this.#plan
+  async #buildOne({ planned, previous, output, version, crew }: Building): Promise<BuildResult> {
+    const { input, level, signal } = this.#plan
     const { description } = this.#home
     const active = activeContentKey(description)
     const { slots } = description
@@ -206,7 +217,7 @@ class Packing {
           files: planned.files,
           signal,
           ...(level === undefined ? {} : { level }),
-          ...(jobs === undefined ? {} : { jobs }),
+          crew,
           onProgress: ({ bytes }) => this.#show(bytes),
         }),
     )
@@ -234,6 +245,7 @@ interface Building {
   readonly previous: Archive | undefined
   readonly output: string
   readonly version: FormatVersion
+  readonly crew: Crew
 }
 
 /**
