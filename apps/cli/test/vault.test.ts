@@ -1,5 +1,5 @@
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
@@ -71,6 +71,31 @@ describe('keyturn vault', () => {
     ).toMatchObject({ bytes: 11 })
     const wrong = await keyturn(['vault', 'status', ...at(), '--json', '--passphrase-file', join(folder, 'other')])
     expect([codeOf(wrong), wrong.code]).toEqual(['VK_PASSPHRASE', 4])
+  })
+
+  it('keyturn vault rotate --if-due keeps to the policy file, and so does retire --destroy', async () => {
+    const vault = at('with-policy')
+    dataOf(await run(['vault', 'init', ...vault]))
+    dataOf(await run(['vault', 'seal', 'ci', 'a', ...vault], 'x'))
+    expect(codeOf(await run(['vault', 'rotate', '--if-due', '--yes', ...vault]))).toBe('CLI_USAGE')
+    const policy = {
+      format: 'keyturn-vault-policy-1',
+      rotate: { max_records: 1 },
+      destroy: { min_quarantine_days: 30, may_force: [] as string[], may_erase: [] },
+    }
+    const write = (value: object): Promise<void> =>
+      writeFile(join(folder, 'with-policy', 'policy.json'), JSON.stringify(value))
+    await write({ ...policy, destroy: {} })
+    const wrong = await run(['vault', 'status', ...vault])
+    expect([codeOf(wrong), wrong.code]).toEqual(['VK_POLICY_FORM', 4])
+    await write(policy)
+    expect(dataOf(await run(['vault', 'rotate', '--if-due', '--yes', ...vault]))).toMatchObject({ from: 1, to: 2 })
+    expect(dataOf(await run(['vault', 'rotate', '--if-due', '--yes', ...vault]))).toMatchObject({ due: false })
+    expect(dataOf(await run(['vault', 'status', ...vault]))).toMatchObject({ policy: { due: false, reasons: [] } })
+    const force = ['vault', 'retire', '1', '--destroy', '--force-count', '1', '--yes', ...vault]
+    expect(codeOf(await run(force))).toBe('VK_POLICY')
+    await write({ ...policy, destroy: { ...policy.destroy, may_force: [userInfo().username] } })
+    expect(codeOf(await run(force))).toBe('VK_STATE') // the account may; the version is not in quarantine
   })
 
   it('keyturn vault keeps a vault in an SQLite file as well', async () => {

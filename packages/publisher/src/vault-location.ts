@@ -1,4 +1,5 @@
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { userInfo } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { wipe } from '@keyturn/primitives'
 import { isMissing, pathExists } from '@keyturn/primitives/node'
@@ -11,6 +12,7 @@ import {
   folderStoreExists,
   keychainProvider,
   openKeyFile,
+  readVaultPolicy,
 } from '@keyturn/vault-kdf/node'
 import type { Keychain } from '@keyturn/vault-kdf/node'
 import type { PublisherHost } from './session.ts'
@@ -31,6 +33,8 @@ interface VaultPaths {
   readonly database: boolean
   readonly keyFile: string
   readonly auditFile: string
+  /** Rules for rotations and for what cannot be undone; there need not be one. */
+  readonly policyFile: string
 }
 
 /** The paths of a vault. */
@@ -42,6 +46,7 @@ export function vaultPaths(host: PublisherHost, flags: VaultFlags): VaultPaths {
     database,
     keyFile: database ? `${path}.key` : join(path, 'vault.key'),
     auditFile: join(path, 'audit.jsonl'),
+    policyFile: database ? `${path}.policy.json` : join(path, 'policy.json'),
   }
 }
 
@@ -89,7 +94,7 @@ export async function createVault(host: PublisherHost, flags: VaultFlags, parts:
 /**
  * Opens a vault; it is closed when the command is over.
  *
- * @throws VaultError `VK_NOT_FOUND`, `VK_PASSPHRASE`, `VK_KEYCHAIN_FORGOT`, `VK_STORE_BUSY`.
+ * @throws VaultError `VK_NOT_FOUND`, `VK_PASSPHRASE`, `VK_KEYCHAIN_FORGOT`, `VK_STORE_BUSY`, `VK_POLICY_FORM`.
  */
 export async function openVault(host: PublisherHost, flags: VaultFlags, parts: VaultParts = {}): Promise<Vault> {
   const paths = vaultPaths(host, flags)
@@ -98,11 +103,27 @@ export async function openVault(host: PublisherHost, flags: VaultFlags, parts: V
       hint: 'Make one with "keyturn vault init", or give --vault',
     })
   }
+  const policy = await readVaultPolicy(paths.policyFile)
   const { store, audit, close } = await openStore(paths)
   host.defer(close)
   const provider = await oldProvider(host, flags, paths, parts)
   if (flags.keychain !== true) await rememberVault(host.homeFolder, paths.keyFile)
-  return closeLater(host, await Vault.open(store, provider, { resolver, audit: { store: audit }, clock: host.clock }))
+  const vault = await Vault.open(store, provider, {
+    resolver,
+    audit: { store: audit, ...(policy === undefined ? {} : { actor: userName() }) },
+    policy,
+    clock: host.clock,
+  })
+  return closeLater(host, vault)
+}
+
+/** The account that a policy knows people by; empty where the system has no name for it. */
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return ''
+  }
 }
 
 /** Whether there is a vault, or a part of one. */

@@ -123,6 +123,16 @@ export const vaultErrors = {
     meaning: 'The secret of an erasable partition is missing, damaged, forged or older than one already seen.',
     remedy: 'Restore the newest copy of the store that holds the partition secrets; the records are whole.',
   },
+  VK_POLICY: {
+    kind: 'policy',
+    meaning: 'The policy of the vault forbids this: the actor is not named there, or a quarantine is below its floor.',
+    remedy: 'Let somebody whom the policy names do it, wait, or change the policy.',
+  },
+  VK_POLICY_FORM: {
+    kind: 'input',
+    meaning: 'The policy file of the vault is not strict JSON of the known form, so no rule of it is used.',
+    remedy: 'Correct the member that the details name; docs/spec/vault-kdf.md §14 has the form.',
+  },
   VK_STREAM: {
     kind: 'auth',
     meaning: 'A sealed stream is damaged, cut off, longer than it was, or another one than its record says.',

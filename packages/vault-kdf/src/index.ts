@@ -22,6 +22,7 @@ export {
 } from './passphrase.ts'
 export { passphraseBytes, passphraseForms, passphraseInput } from './passphrase-forms.ts'
 export { layers } from './place.ts'
+export { parseVaultPolicy } from './policy.ts'
 export { compareRecordIds, countVersion } from './store.ts'
 export { sealedStreamBytes } from './stream/format.ts'
 export { SealedStream, openStream, sealStream } from './stream/stream.ts'
@@ -50,6 +51,7 @@ export type { GeneratedMaster, MasterKeyProvider, WrapContext } from './master-k
 export type { Partition } from './partition.ts'
 export type { PassphraseKdf } from './passphrase.ts'
 export type { Layer, LayerContext, Place, RecordId } from './place.ts'
+export type { RotationDue, VaultPolicy } from './policy.ts'
 export type {
   CensusRow,
   DocumentWrite,

@@ -6,12 +6,15 @@ import type { KeyringEntry } from './keyring-document.ts'
 import { legacyProfiles } from './legacy.ts'
 import type { LegacyProfile } from './legacy.ts'
 import type { MasterKeyProvider, WrapContext } from './master-key-provider.ts'
+import { checkActor, quarantineUnder, rotationDue } from './policy.ts'
+import type { RotationDue, VaultPolicy } from './policy.ts'
 import { countVersion } from './store.ts'
 import {
   acknowledge,
   activeVersion,
   addLegacyMaster,
   compromise,
+  defaultQuarantineMs,
   destroy,
   findEntry,
   nextVersion,
@@ -68,6 +71,11 @@ export class KeyEvents {
    * @throws VaultError `VK_PROVIDER`, `VK_KEY_REUSED`, `VK_LIMIT`, `VK_AUDIT`, `VK_CONFLICT`.
    */
   async stage(): Promise<number> {
+    return this.#stage(undefined)
+  }
+
+  /** @param from - The version that must still be active; otherwise another rotation was faster. */
+  async #stage(from: number | undefined): Promise<number> {
     await this.#core.reloadKeyring()
     await this.#core.checkNotRolledBack() // no version number is handed out twice
     const version = nextVersion(this.#core.keyring.document)
@@ -75,6 +83,7 @@ export class KeyEvents {
     try {
       await this.#change({ type: 'key_staged', toVersion: version }, (document) => {
         if (document.entries.some((entry) => entry.version === version)) throw staged(version)
+        if (from !== undefined && activeVersion(document) !== from) throw staged(version)
         return stage(document, version, master, this.#core.clock())
       })
     } finally {
@@ -122,6 +131,56 @@ export class KeyEvents {
     }
   }
 
+  /** Whether the vault was opened with a policy. */
+  get hasPolicy(): boolean {
+    return this.#core.policy !== undefined
+  }
+
+  /**
+   * Whether the policy of the vault wants a rotation now.
+   *
+   * @throws TypeError when the vault was opened without a policy.
+   */
+  async rotationDue(): Promise<RotationDue> {
+    const policy = this.#policy()
+    await this.#core.reloadKeyring()
+    const active = this.list().find(({ state }) => state === 'active')
+    const records = active === undefined ? 0 : await this.census(active.version)
+    return rotationDue(policy, active, records, this.#core.clock())
+  }
+
+  /**
+   * {@link KeyEvents.rotate} when the policy wants it. Call it from a timer, in as many processes as you like.
+   *
+   * @returns The new active version; `undefined` when nothing was due.
+   * @throws VaultError as {@link KeyEvents.rotate}. TypeError when the vault was opened without a policy.
+   */
+  async rotateIfDue(options: PromoteOptions = {}): Promise<number | undefined> {
+    for (let tries = 1; ; tries++) {
+      const { due, reasons } = await this.rotationDue()
+      const from = this.active
+      if (!due || from === undefined) return undefined
+      try {
+        const waiting = this.list().find(({ state }) => state === 'staged')
+        const version = waiting?.version ?? (await this.#stage(from))
+        await this.promote(version, options)
+        const details = { change: 'rotated_by_policy', reasons: reasons.map((reason) => ({ ...reason })) }
+        await this.#core.audit.append({ type: 'policy_changed', outcome: 'done', toVersion: version, details })
+        return version
+      } catch (error) {
+        // Another process has rotated meanwhile: it is looked at again, and nothing is due any more.
+        const raced = error instanceof VaultError && (error.code === 'VK_CONFLICT' || error.code === 'VK_STATE')
+        if (!raced || tries === MAX_PROMOTE_TRIES) throw error
+      }
+    }
+  }
+
+  #policy(): VaultPolicy {
+    const { policy } = this.#core
+    if (policy === undefined) throw new TypeError('The vault was opened without a policy')
+    return policy
+  }
+
   /** Stops all use of a version until {@link KeyEvents.resume}. */
   async suspend(version: number): Promise<void> {
     await this.#change({ type: 'key_suspended', fromVersion: version }, (document) =>
@@ -166,14 +225,20 @@ export class KeyEvents {
   /**
    * Destroys a version for good. A tombstone stays.
    *
-   * @throws VaultError `VK_SWEEP_INCOMPLETE`, `VK_QUARANTINE`, `VK_STATE`.
+   * @throws VaultError `VK_SWEEP_INCOMPLETE`, `VK_QUARANTINE`, `VK_STATE`, `VK_POLICY`.
    */
   async destroy(version: number, options: DestroyOptions = {}): Promise<void> {
     const census = await this.census(version)
     await this.#checkNoSecrets(version)
+    const { policy, audit, clock } = this.#core
+    let { quarantineMs } = options
+    if (policy !== undefined) {
+      if (options.forceWithCensus !== undefined) checkActor(policy.destroy.mayForce, audit.actor, 'force a destruction')
+      quarantineMs = quarantineUnder(policy, quarantineMs, defaultQuarantineMs)
+    }
     const details = { census, forced: options.forceWithCensus !== undefined }
     await this.#change({ type: 'key_destroyed', fromVersion: version, details }, (document) =>
-      destroy(document, version, this.#core.clock(), { ...options, census }),
+      destroy(document, version, clock(), { ...options, quarantineMs, census }),
     )
   }
 

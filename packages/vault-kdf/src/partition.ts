@@ -61,7 +61,7 @@ export class Partition {
    * in no copy or backup of the records: see the limits in docs/spec/vault-kdf.md §7.4. Call it again after a crash.
    *
    * @throws VaultError `VK_STATE` when the partition is not erasable, `VK_SWEEP_INCOMPLETE` while records are sealed
-   * without the secret, `VK_AUDIT`, `VK_CONFLICT`. TypeError when the id is not repeated.
+   * without the secret, `VK_POLICY`, `VK_AUDIT`, `VK_CONFLICT`. TypeError when the id is not repeated.
    */
   async erase(options: EraseOptions): Promise<EraseReport> {
     requireMembers(options, 'options', ['irreversiblyErase'])

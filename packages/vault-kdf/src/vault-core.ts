@@ -11,6 +11,7 @@ import { utf8 } from './length-prefixed.ts'
 import { openRecord } from './open-record.ts'
 import type { OpenedRecord, ProfileMemory } from './open-record.ts'
 import type { LayerContext, Place, RecordId } from './place.ts'
+import type { VaultPolicy } from './policy.ts'
 import { checkNotRolledBack, keyringDocumentName } from './rolled-back.ts'
 import { Salts } from './salts.ts'
 import { openSidecar, sealSidecar, sidecarVersion } from './sidecar.ts'
@@ -59,6 +60,8 @@ export interface VaultParts {
   readonly lazyResealsPerSecond: number
   /** How old the keyring may be when it is used. */
   readonly maxKeyringAgeMs: number
+  /** What rotations, destructions and erasures are held to. */
+  readonly policy: VaultPolicy | undefined
   /** Where the secrets of erasable partitions are; default the store itself. */
   readonly partitionSecrets: PartitionSecretStore | undefined
 }
@@ -71,6 +74,7 @@ export class VaultCore {
   readonly clock: Clock
   readonly random: RandomSource
   readonly secrets: PartitionSecrets
+  readonly policy: VaultPolicy | undefined
   readonly #resolver: TokenResolver | undefined
   readonly #gated: (partition: string) => GatedPolicy
   readonly #salts: Salts
@@ -88,6 +92,7 @@ export class VaultCore {
     this.store = parts.store
     this.keyring = parts.keyring
     this.audit = parts.audit
+    this.policy = parts.policy
     this.clock = parts.clock ?? systemClock
     this.random = parts.random ?? systemRandom
     this.#resolver = parts.resolver

@@ -15,6 +15,7 @@ import type { KeyringDocument } from './keyring-document.ts'
 import type { MasterKeyProvider } from './master-key-provider.ts'
 import { Partition } from './partition.ts'
 import { checkRecordId } from './place.ts'
+import type { VaultPolicy } from './policy.ts'
 import type { RecordId } from './place.ts'
 import { keyringDocumentName } from './rolled-back.ts'
 import type { CensusRow, PartitionSecretStore, VaultRecord, VaultStore } from './store.ts'
@@ -42,6 +43,11 @@ export interface VaultOptions extends KeyringOptions {
    * `retire` reach every other process within this time; 0 reads the keyring before every use.
    */
   maxKeyringAgeMs?: number | undefined
+  /**
+   * What rotations, destructions and erasures are held to: {@link parseVaultPolicy}, or `readVaultPolicy` of `/node`.
+   * It binds callers of this package, by `audit.actor`; not somebody who has both store and provider.
+   */
+  policy?: VaultPolicy | undefined
   /**
    * Where the secrets of erasable partitions are kept; default the store itself. A store of its own keeps them out of
    * the backups of the records: then an erasure reaches those backups as soon as the backups of this one are gone.
@@ -151,6 +157,7 @@ export class Vault {
       lazyResealsPerSecond: options.lazyResealsPerSecond ?? 100,
       maxKeyringAgeMs: options.maxKeyringAgeMs ?? DEFAULT_MAX_KEYRING_AGE_MS,
       partitionSecrets: options.partitionSecrets,
+      policy: options.policy,
     })
     await core.checkNotRolledBack()
     return new Vault(core, provider)

@@ -172,6 +172,11 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn vault import --list records.json --profile hv-1.0 --master-file master.key': { before: oldRecord('hv-1.0') },
   'keyturn vault init': { before: 'rm -r home/vault' },
   'keyturn vault audit checkpoint --output /media/stick/checkpoint.json': { before: 'rm media/stick/checkpoint.json' },
+  'keyturn vault rotate --if-due --yes': {
+    before:
+      `echo '{"format":"keyturn-vault-policy-1","rotate":{"max_records":1},"destroy":{"min_quarantine_days":7,` +
+      `"may_force":[],"may_erase":[]}}' > home/vault/policy.json`,
+  },
   'keyturn vault retire 1': { before: 'keyturn vault rotate --yes; keyturn vault sweep' },
   'keyturn vault retire 1 --destroy --yes': { before: turned, exit: 4 },
   'keyturn serve --no-head-signer': {

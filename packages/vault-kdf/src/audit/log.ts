@@ -65,6 +65,11 @@ export class AuditLog {
     this.#context = context
   }
 
+  /** Who is named in every record, in the words of the application. */
+  get actor(): string {
+    return this.#actor
+  }
+
   /** Who signs the checkpoints. */
   get checkpointKey(): Uint8Array {
     return this.#signer.publicKey.slice()

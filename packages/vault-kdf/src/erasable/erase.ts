@@ -2,6 +2,7 @@ import { parseEnvelopeHeader } from '../envelope.ts'
 import { VaultError } from '../errors.ts'
 import { changeKeyring, storeKeyring } from '../keyring-changes.ts'
 import type { RecordId } from '../place.ts'
+import { checkActor } from '../policy.ts'
 import type { StoredRecord } from '../store.ts'
 import type { VaultCore } from '../vault-core.ts'
 
@@ -65,6 +66,7 @@ export async function makeErasable(core: VaultCore, partition: string): Promise<
 export async function erasePartition(core: VaultCore, partition: string, options: EraseOptions): Promise<EraseReport> {
   if (options.irreversiblyErase !== partition)
     throw new TypeError('Give the id of the partition as irreversiblyErase: everything in it will be lost')
+  if (core.policy !== undefined) checkActor(core.policy.destroy.mayErase, core.audit.actor, 'erase a partition')
   await core.reloadKeyring()
   core.secrets.forget(partition)
   const state = await core.secrets.state(partition)

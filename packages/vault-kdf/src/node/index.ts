@@ -1,4 +1,5 @@
 export { FileAuditStore } from './file-audit-store.ts'
+export { readVaultPolicy } from './policy-file.ts'
 export { FolderStore } from './folder-store.ts'
 export { folderStoreExists } from './segment-files.ts'
 export { changeKeyFilePassphrase, createKeyFile, openKeyFile } from './key-file.ts'

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { counted, formatTable } from '../../output.ts'
 import { withVault } from '../../flags/vault.ts'
+import { policyStatus, policyText } from './policy-status.ts'
 import { openVault, vaultPaths } from '@keyturn/publisher/vault'
 import type { VaultFlags } from '@keyturn/publisher/vault'
 
@@ -34,8 +35,9 @@ async function showStatus(context: Context, flags: VaultFlags): Promise<CommandR
     counted(key.records, 'record'),
     formatBytes(key.bytes),
   ])
+  const policy = await policyStatus(vault)
   return {
-    data: { vault: vaultPaths(context, flags).path, id: vault.id, keys },
-    text: `Vault ${vault.id}\n${formatTable(rows)}`,
+    data: { vault: vaultPaths(context, flags).path, id: vault.id, keys, ...(policy === undefined ? {} : { policy }) },
+    text: `Vault ${vault.id}\n${formatTable(rows)}${policy === undefined ? '' : `\nPolicy: ${policyText(policy)}.`}`,
   }
 }
