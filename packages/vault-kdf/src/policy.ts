@@ -152,7 +152,7 @@ function actors(value: JsonValue | undefined, field: string): readonly string[] 
     try {
       checkId(name, field)
     } catch (cause) {
-      throw new VaultError('VK_POLICY_FORM', `Cannot read the policy of the vault: a name in ${field} is no id`, {
+      throw new VaultError('VK_POLICY_FORM', `Cannot read the policy of the vault: a name in ${field} is not an id`, {
         details: { field },
         cause,
       })

@@ -41,7 +41,7 @@ describe('parseVaultPolicy()', () => {
     ['a negative floor', { ...file, destroy: { ...destroy, min_quarantine_days: -1 } }],
     ['no list of who may force', { ...file, destroy: { min_quarantine_days: 1, may_erase: [] } }],
     ['a name for a list', { ...file, destroy: { ...destroy, may_force: 'alice' } }],
-    ['a name that is no id', { ...file, destroy: { ...destroy, may_erase: [''] } }],
+    ['a name that is not an id', { ...file, destroy: { ...destroy, may_erase: [''] } }],
     ['a name twice', { ...file, destroy: { ...destroy, may_erase: ['bob', 'bob'] } }],
     ['a name that is a number', { ...file, destroy: { ...destroy, may_erase: [7] } }],
   ])('refuses %s', (_what, value) => {
