@@ -132,7 +132,7 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#pause')
     await until(page, '#banner', /Paused/)
     await until(page, '#state', /^Paused$/)
-    await until(page, '#figures', /^[\d.]+ [kM]?B of 3\.0 MB$/) // neither a rate nor a time left while nothing moves
+    await until(page, '#figures', /^[\d.]+ [kM]?B of 3\.00 MB$/) // neither a rate nor a time left while nothing moves
     expect(await page.isVisible('#play')).toBe(false) // one button stands out, and it is the one that goes on
     expect(await page.getAttribute('#pause', 'class')).toBe('main')
     await shot(page, '03-paused')

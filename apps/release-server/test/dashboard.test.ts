@@ -117,7 +117,7 @@ describe.skipIf(executablePath === undefined)('dashboard', () => {
     expect(await rowOf('keys', 'Release key')).toMatch(/active\s+150 days\s+due soon/)
     expect(await rowOf('keys', 'retiring')).toMatch(/Transport key.*\d{4}-\d\d-\d\d/s)
     expect(await rowOf('trust', 'Role document')).toMatch(/version 1\s+\d{4}-\d\d-\d\d in \d+ days/)
-    expect(await page.locator('#storage').innerText()).toMatch(/Blobs\s+6 in a folder\s+Size\s+30\d\.\d kB/)
+    expect(await page.locator('#storage').innerText()).toMatch(/Blobs\s+6 in a folder\s+Size\s+30\d kB/)
     expect(await rowOf('adoption', first.model.version)).toMatch(/14\s+\d+ %\s+4/)
     expect(await rowOf('webhooks', 'chat.example')).toContain('channel.publish')
     await page.getByRole('button', { name: `Compare ${second.model.version}` }).click()

@@ -15,6 +15,7 @@ export interface PageAsset {
 const SCRIPTS = [
   'client',
   'shared',
+  'units',
   'setup',
   'parts',
   'settings-form',

@@ -1,3 +1,4 @@
+import { durationParts, sizeText } from './units.ts'
 import { english, errorWord, word } from './words.ts'
 import type { Language, Word, Words } from './words.ts'
 
@@ -84,23 +85,14 @@ export function say(name: Word, places: Record<string, string> = {}): string {
 
 /** A size in the page's language. */
 export function bytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB']
-  let value = count
-  let unit = 0
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000
-    unit += 1
-  }
-  const digits = unit === 0 || value >= 100 ? 0 : 1
-  const places = { minimumFractionDigits: digits, maximumFractionDigits: digits }
-  return `${value.toLocaleString(page.language, places)} ${units[unit] ?? ''}`
+  return sizeText(count, page.language)
 }
 
 /** A time that is left. */
 export function time(seconds: number): string {
-  if (seconds < 90) return say('seconds', { n: String(seconds) })
-  if (seconds < 5400) return say('minutes', { n: String(Math.round(seconds / 60)) })
-  return say('hours', { n: (seconds / 3600).toLocaleString(page.language, { maximumFractionDigits: 1 }) })
+  return durationParts(seconds)
+    .map(([unit, n]) => say(unit, { n: String(n) }))
+    .join(' ')
 }
 
 /** Long paths lose their middle. */

@@ -26,8 +26,8 @@ export const say = (text) => { $('live').textContent = text }
 export const bytes = (count) => {
   const units = ['B', 'kB', 'MB', 'GB', 'TB']
   let at = 0
-  while (count >= 1000 && at < units.length - 1) { count /= 1000; at += 1 }
-  return (at === 0 ? count : count.toFixed(1)) + ' ' + units[at]
+  while (count >= 999.5 && at < units.length - 1) { count /= 1000; at += 1 }
+  return count.toFixed(at === 0 || count >= 99.95 ? 0 : count >= 9.995 ? 1 : 2) + ' ' + units[at]
 }
 export const number = (count) => count.toLocaleString('en')
 export const plural = (count, one, many) => number(count) + ' ' + (count === 1 ? one : many)
