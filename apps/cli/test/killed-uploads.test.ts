@@ -143,7 +143,7 @@ it.runIf(EVERY_NTH > 0).each([['ship'], ['schedule']])(
     for (let point = 1, round = 0; ; point += EVERY_NTH, round += 1) {
       await build(`round-${round}`)
       const version = `1.${round + 1}`
-      const at = `${new Date(nowMs + HOUR_MS).toISOString().slice(0, 19)}Z`
+      const at = `${new Date(nowMs + HOUR_MS / 6).toISOString().slice(0, 19)}Z`
       const args = ['ship', '--version-name', version, ...(what === 'ship' ? [] : ['--at', at, '--allow-readable'])]
       const first = await run(args, point, round % 2 === 0 ? 'after' : 'before')
       if (first.code === null) {
@@ -153,7 +153,7 @@ it.runIf(EVERY_NTH > 0).each([['ship'], ['schedule']])(
         expect(isScheduled ? 0 : again.code, `killed at change ${point}: ${again.stdout}`).toBe(0)
       }
       if (what === 'schedule') {
-        nowMs += 2 * HOUR_MS
+        nowMs += HOUR_MS / 3
         await answer('release', 'renew', ...token())
       }
       expect(await (await player()).update(), `killed at change ${point}`).toMatchObject({ version })

@@ -4,7 +4,8 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createEngine } from '@keyturn/install-engine'
 import type { Engine } from '@keyturn/install-engine'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ReleaseServerClient, ServerError } from '@keyturn/release-client'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { run } from '../src/program.ts'
 import { command } from './support/command.ts'
 import type { Answer } from './support/command.ts'
@@ -47,6 +48,21 @@ async function keyturn(...args: string[]): Promise<Answer> {
 }
 
 const file = (): string => world.path('game/keyturn.json')
+
+/** What people read of a command. */
+async function text(args: readonly string[]): Promise<string> {
+  let printed = ''
+  const write = (part: string): void => {
+    printed += part
+  }
+  await run(['--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--yes', ...args], {
+    stdout: { write },
+    stderr: { write },
+    env: {},
+    signal: world.signal,
+  })
+  return printed
+}
 
 async function ship(...args: string[]): Promise<Record<string, unknown>> {
   const answer = await keyturn('ship', '--project', file(), ...args)
@@ -241,6 +257,40 @@ describe('keyturn ship', () => {
     )
   })
 
+  it('has the rollout halt by itself with --auto-halt; a first release has nothing to halt to', async () => {
+    expect(await refusal('--auto-halt', '97')).toBe('CLI_USAGE')
+    expect(await refusal('--at', '2099-01-01T00:00Z', '--auto-halt', '97')).toBe('CLI_USAGE')
+    expect(await states()).toEqual({})
+    await ship('--version-name', '1.0')
+    await edit('exit 7')
+    expect(
+      await ship('--version-name', '1.1', '--percent', '20', '--auto-halt', '97', '--auto-halt-sample', '50'),
+    ).toMatchObject({ shipped: true, auto_halt: { version: '1.1', percent: 97, sample: 50 } })
+    expect(await world.client?.health('test', 'stable')).toMatchObject({ auto_halt: { percent: 97, sample: 50 } })
+    // Nothing changed: the rule that is there stays as it is.
+    await ship('--version-name', '1.1', '--auto-halt', 'off')
+    expect(await world.client?.health('test', 'stable')).toMatchObject({ auto_halt: { percent: 97 } })
+    // A token that may publish and not set rules: the release is out, and the rule is a failure of its own.
+    await edit('exit 8')
+    const setAutoHalt = vi
+      .spyOn(ReleaseServerClient.prototype, 'setAutoHalt')
+      .mockRejectedValueOnce(new ServerError('SRV_SCOPE', 'The token may not'))
+    const answer = await keyturn(
+      'ship',
+      '--project',
+      file(),
+      '--version-name',
+      '1.2',
+      '--percent',
+      '30',
+      '--auto-halt',
+      '97',
+    )
+    setAutoHalt.mockRestore()
+    expect(answer.data).toMatchObject({ shipped: true, version: '1.2' })
+    expect(answer.error.code).toBe('SRV_SCOPE')
+  })
+
   it('says how far a rollout is', async () => {
     await ship('--version-name', '1.0.0')
     await ship('--version-name', '1.1.0', '--percent', '20')
@@ -380,6 +430,21 @@ describe('what is said beside a release', () => {
       expect((await keyturn('release', 'list', '--channel', 'beta', ...flags)).data['other_channels']).toEqual([
         'stable',
       ])
+  })
+
+  it('"project init" says what the format of archives costs where a file is large, and takes the choice', async () => {
+    await rm(file())
+    process.chdir(world.path('game'))
+    await writeFile(world.path('game/client/data/map.bin'), Buffer.alloc(5_000_000))
+    const said = await text(['project', 'init', '--source', 'client'])
+    expect(said).toContain('The largest file has 5.00 MB')
+    expect(said).toContain('"archiveFormat": 2 makes that about 1 MB')
+    expect(JSON.parse(await readFile(file(), 'utf8'))).not.toHaveProperty('archiveFormat')
+    await rm(file())
+    expect(await keyturn('project', 'init', '--archive-format', '3')).toMatchObject({ error: { code: 'CLI_USAGE' } })
+    expect(await text(['project', 'init', '--source', 'client', '--archive-format', '2'])).not.toContain('largest')
+    expect(JSON.parse(await readFile(file(), 'utf8'))).toMatchObject({ archiveFormat: 2 })
+    expect(await ship('--dry-run', '--level', '1')).toMatchObject({ format: 'm2pack' })
   })
 
   it('"project init" names files that players may edit, and keeps none by itself', async () => {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { formatBytes, printable } from '@keyturn/primitives'
-import { PublisherError } from '@keyturn/publisher'
-import { PROJECT_FILE } from '@keyturn/publisher/release'
+import { formatBytes, KeyturnError, printable } from '@keyturn/primitives'
+import { openHome, PublisherError } from '@keyturn/publisher'
+import { openClient, PROJECT_FILE } from '@keyturn/publisher/release'
 import type { Project, ServerOptions } from '@keyturn/publisher/release'
 import { shipRelease } from '@keyturn/publisher/ship'
 import type { PlannedSchedule, Shipped, ShipSummary } from '@keyturn/publisher/ship'
@@ -14,9 +14,11 @@ import { findProjectFor } from '../flags/project.ts'
 import { parseAt } from '../flags/time.ts'
 import { wholeNumber } from '../flags/values.ts'
 import { counted, formatTable } from '../output.ts'
+import { autoHaltOf, autoHaltText, putAutoHalt, withAutoHalt } from './release/auto-halt.ts'
+import type { AutoHaltOptions, AutoHaltRule } from './release/auto-halt.ts'
 import { warnOfKey } from './release/key-problem.ts'
 
-interface ShipOptions extends ChannelOption, ServerOptions {
+interface ShipOptions extends ChannelOption, ServerOptions, AutoHaltOptions {
   readonly project?: string | undefined
   readonly percent?: string | undefined
   readonly resume?: boolean | undefined
@@ -31,7 +33,7 @@ interface ShipOptions extends ChannelOption, ServerOptions {
 
 /** Registers `keyturn ship`. */
 export function registerShip(program: Command, cli: Cli): void {
-  const ship = withServer(
+  const command = withServer(
     program
       .command('ship')
       .description('pack, prepare, sign, offer and publish the client of this project, after one question')
@@ -53,9 +55,11 @@ export function registerShip(program: Command, cli: Cli): void {
         'with --at: accept that what archives do not hold, and the notes, can be read before',
       ),
   )
+  const ship = withAutoHalt(command)
   cli.define<ShipOptions>(ship, {
     example: [
       'keyturn ship',
+      'keyturn ship --percent 20 --auto-halt 97',
       'keyturn ship --channel beta --version-name 1.4.2',
       'keyturn ship --at 2026-12-04T18:00Z --dry-run',
     ],
@@ -73,10 +77,9 @@ async function projectOf(options: ShipOptions): Promise<Project> {
 }
 
 async function runShip(context: Context, options: ShipOptions): Promise<CommandResult> {
-  if (options.at !== undefined && (options.percent !== undefined || options.resume === true))
-    throw new CliError('CLI_USAGE', 'A scheduled release opens for everybody: --at excludes --percent and --resume')
-  if (options.at === undefined && options.allowReadable === true)
-    throw new CliError('CLI_USAGE', '--allow-readable belongs to --at')
+  checkFlags(options)
+  const { autoHalt } = options
+  const rule = autoHaltOf(options)
   const shipped = await shipRelease(context, {
     ...options,
     project: await projectOf(options),
@@ -88,25 +91,70 @@ async function runShip(context: Context, options: ShipOptions): Promise<CommandR
     level: wholeNumber(options.level, '--level', 1, 22),
     noCache: !options.cache,
     confirm: async (summary) => {
-      if (context.out.events || isSummaryAsked(context)) context.onStep('ship-summary', summaryText(summary))
-      const { version, channel, percent, unchanged, previous } = summary
-      if (unchanged && context.ask.agreed) return false
-      if (unchanged) {
-        await context.ask.confirm(`Nothing changed since ${previous}. Ship it again as ${version}?`)
-        return undefined
-      }
-      if (summary.scheduled !== undefined) {
-        await context.ask.confirm(`Seal ${version} and open it on channel "${channel}" at ${summary.scheduled.at}?`)
-        return undefined
-      }
-      const audience = percent === 100 ? 'all players' : `${percent} % of players`
-      await context.ask.confirm(`Ship ${version} on channel "${channel}" to ${audience}?`)
-      return undefined
+      if (rule !== undefined && summary.previous === undefined) throw nothingBefore(summary.channel)
+      return await confirmSummary(context, summary)
     },
     progress: (work) => context.out.progress(work),
   })
   warnOfKey(context, shipped.channel, shipped.report)
-  return { data: shippedData(shipped), text: shippedText(shipped, context) }
+  const result = { data: shippedData(shipped), text: shippedText(shipped, context) }
+  if (autoHalt === undefined || shipped.headSequence === undefined) return result
+  return await withRule(context, options, { shipped, rule, result })
+}
+
+/** What is shipped stays shipped: a rule that the server refuses is a failure of its own. */
+async function withRule(
+  context: Context,
+  options: ShipOptions,
+  { shipped: { channel }, rule, result }: { shipped: Shipped; rule: AutoHaltRule; result: CommandResult },
+): Promise<CommandResult> {
+  try {
+    const home = await openHome(context)
+    const client = await openClient(options, home)
+    const set = await putAutoHalt(context, { client, product: home.description.product, channel }, rule)
+    return {
+      data: { ...result.data, auto_halt: set === undefined ? null : { ...set } },
+      text: `${result.text ?? ''}\n${autoHaltText(channel, set)}`,
+    }
+  } catch (error) {
+    if (error instanceof KeyturnError) return { ...result, failure: error }
+    throw error
+  }
+}
+
+function checkFlags({ at, percent, resume, allowReadable, autoHalt }: ShipOptions): void {
+  if (at !== undefined && (percent !== undefined || resume === true))
+    throw new CliError('CLI_USAGE', 'A scheduled release opens for everybody: --at excludes --percent and --resume')
+  if (at !== undefined && autoHalt !== undefined)
+    throw new CliError('CLI_USAGE', 'A rollout halts itself once it runs: give --auto-halt when the release is open', {
+      hint: 'keyturn release rollout --auto-halt <n>',
+    })
+  if (at === undefined && allowReadable === true) throw new CliError('CLI_USAGE', '--allow-readable belongs to --at')
+}
+
+function nothingBefore(channel: string): CliError {
+  return new CliError(
+    'CLI_USAGE',
+    `Nothing was released on channel "${channel}" before: a halt has no other to offer`,
+    {
+      hint: 'Ship the first release without --auto-halt',
+    },
+  )
+}
+
+/** Asks once; `false` when there is nothing to ship and nobody to ask. */
+async function confirmSummary(context: Context, summary: ShipSummary): Promise<boolean | undefined> {
+  if (context.out.events || isSummaryAsked(context)) context.onStep('ship-summary', summaryText(summary))
+  const { version, channel, percent, unchanged, previous } = summary
+  if (unchanged && context.ask.agreed) return false
+  const audience = percent === 100 ? 'all players' : `${percent} % of players`
+  const question = unchanged
+    ? `Nothing changed since ${previous}. Ship it again as ${version}?`
+    : summary.scheduled === undefined
+      ? `Ship ${version} on channel "${channel}" to ${audience}?`
+      : `Seal ${version} and open it on channel "${channel}" at ${summary.scheduled.at}?`
+  await context.ask.confirm(question)
+  return undefined
 }
 
 function shippedData(shipped: Shipped): CommandData {

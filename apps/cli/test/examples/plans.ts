@@ -135,6 +135,7 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn launcher build --platform linux-x64 --out dist': { instead: { '--platform linux-x64': linuxOnly } },
   'keyturn project init --source client': { before: 'rm -rf client && cp -r source client' },
   'keyturn ship': { before: aProject, instead: { ship: 'ship --yes' } },
+  'keyturn ship --percent 20 --auto-halt 97': { before: aProject, instead: { ship: 'ship --yes' } },
   'keyturn ship --at 2026-12-04T18:00Z --dry-run': {
     before: `${winter}\n${aProject}`,
     instead: { '2026-12-04T18:00Z': tomorrow },

@@ -7,11 +7,13 @@ import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../../command.ts'
 import { counted } from '../../output.ts'
+import { wholeNumber } from '../../flags/values.ts'
 import { requireFolder } from '../../paths.ts'
 
 interface InitOptions {
   readonly name?: string | undefined
   readonly source: string
+  readonly archiveFormat?: string | undefined
 }
 
 /** Registers `keyturn project init`. */
@@ -21,6 +23,11 @@ export function registerProjectInit(project: Command, cli: Cli): void {
     .description('write a first keyturn.json from a look at the client; an existing one is never replaced')
     .option('--source <folder>', 'the client as you build it, inside this folder', '.')
     .option('--name <text>', 'name that players see')
+    .option(
+      '--archive-format <n>',
+      '1, or 2: one changed byte in a large packed file costs about 1 MB and not the file; clients need a reader of ' +
+        'version 2',
+    )
   cli.define<InitOptions>(init, { example: 'keyturn project init --source client', run: runInit })
 }
 
@@ -44,8 +51,24 @@ function settingsIn(files: readonly { readonly path: string }[]): string[] {
   return top.slice(0, MAX_SUGGESTIONS).map(({ path }) => printable(path, 80))
 }
 
+/** Below this a file is at most a few segments of format version 2, and the version makes no difference. */
+const LARGE_BYTES = 4_000_000
+
+/** What the choice of the format costs, where it matters. */
+function formatAdvice(files: readonly { readonly size: number }[]): string[] {
+  const largest = files.reduce((most, { size }) => Math.max(most, size), 0)
+  if (largest < LARGE_BYTES) return []
+  return [
+    `The largest file has ${formatBytes(largest)}. Packed in archives of format version 1, one changed byte in it costs`,
+    'players and you the whole file; "archiveFormat": 2 makes that about 1 MB. It needs a client that reads version 2,',
+    'and a later change of the format makes players download the archives once more',
+  ]
+}
+
 async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
   requireFolder(options.source)
+  const { archiveFormat } = options
+  const format = archiveFormat === undefined ? undefined : wholeNumber(archiveFormat, '--archive-format', 1, 2)
   const folder = process.cwd()
   const source = relative(folder, resolve(options.source))
   const files = (await listTree(resolve(options.source))).filter(({ path }) => !isExcluded(path))
@@ -64,6 +87,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     ...(home?.server === undefined ? {} : { server: home.server }),
     source: source === '' ? '.' : source,
     ...(Object.keys(program).length === 0 ? {} : { program }),
+    ...(format === undefined ? {} : { archiveFormat: format }),
     keep: [],
     exclude: [],
   }
@@ -82,6 +106,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     ...(settings.length === 0
       ? []
       : [`If players edit ${settings.map((path) => `"${path}"`).join(', ')}: name them under "keep"`]),
+    ...(format === undefined ? formatAdvice(files) : []),
     'Next: "keyturn ship"',
   ]
   return { data: { file, project, keep_suggestions: settings }, text: lines.join('\n') }
