@@ -13,6 +13,7 @@ import type { MetadataStore, RecordReader } from '../storage/metadata-store.ts'
 import { blobs } from '../uploads/blobs.ts'
 import { channels } from './channels.ts'
 import { products } from './products.ts'
+import { releaseNotes } from './release-notes.ts'
 import { blobsOf, releases, signatureRecords } from './releases.ts'
 import { killsOf, trustStates } from './trust.ts'
 
@@ -131,11 +132,16 @@ async function findPins(records: RecordReader, view: ChannelView): Promise<strin
 async function findUndone(records: MetadataStore): Promise<string[]> {
   const last = new Map<string, AuditEntry>()
   const kills: AuditEntry[] = []
+  const published = new Set<string>()
+  const noted = new Map<string, number>()
   for (const { value } of await auditEntries.all(records)) {
-    if (value.action === 'key.kill') kills.push(value)
-    last.set(`${subjectOf(value.action)} ${value.target}`, value)
+    const { action, target, facts } = value
+    if (action === 'key.kill') kills.push(value)
+    if (action === 'channel.publish') published.add(`${target}/${String(facts['version'])}`)
+    if (action === 'release.note') noted.set(target, (noted.get(target) ?? 0) + 1)
+    last.set(`${subjectOf(action)} ${target}`, value)
   }
-  const found: string[] = []
+  const found = [...(await findHistory(records, published)), ...(await findNotes(records, noted))]
   for (const { action, target, facts } of last.values()) {
     const isThere = await isStored(records, action, target, facts)
     if (isThere === false) found.push(`What "${action}" did to ${target} is not stored`)
@@ -148,8 +154,43 @@ async function findUndone(records: MetadataStore): Promise<string[]> {
   return found
 }
 
+/** Releases that were published stay recorded, also when their files are not kept any more. */
+async function findHistory(records: RecordReader, published: ReadonlySet<string>): Promise<string[]> {
+  const known = new Set(
+    (await releases.all(records)).map(({ value }) => `${value.product}/${value.channel}/${value.version}`),
+  )
+  return [...published].filter((name) => !known.has(name)).map((name) => `Release ${name} is missing`)
+}
+
+async function findNotes(records: RecordReader, noted: ReadonlyMap<string, number>): Promise<string[]> {
+  const found: string[] = []
+  for (const [target, count] of noted)
+    if ((await releaseNotes.all(records, { prefix: `${target}/` })).length < count)
+      found.push(`A note about release ${target} is missing`)
+  return found
+}
+
+/** Actions about one thing, of which the last one says what is stored. */
+const SUBJECTS: Readonly<Record<string, string>> = {
+  'channel.protect': 'access',
+  'channel.open': 'access',
+  'channel.publish': 'head',
+  'channel.auto-halt': 'auto-halt',
+}
+
 function subjectOf(action: string): string {
-  return action === 'channel.protect' || action === 'channel.open' ? 'access' : (action.split('.')[0] ?? '')
+  return SUBJECTS[action] ?? action.split('.')[0] ?? ''
+}
+
+/** A rule ends with its release: until then it is stored. */
+async function hasRule(
+  records: RecordReader,
+  target: string,
+  facts: AuditEntry['facts'],
+): Promise<boolean | undefined> {
+  const { percent, version } = facts
+  if ((await channels.get(records, target))?.manifest?.version !== version) return undefined
+  return ((await records.get('auto-halts', target)) === undefined) === (percent === null)
 }
 
 /** Undefined: the audit log does not say. */
@@ -168,6 +209,15 @@ async function isStored(
       return (await channelAccess.get(records, target)) !== undefined
     case 'channel.open':
       return (await channelAccess.get(records, target)) === undefined
+    case 'channel.auto-halt':
+      return hasRule(records, target, facts)
+    case 'webhook.create':
+    case 'webhook.turn':
+    case 'webhook.pause':
+    case 'webhook.resume':
+      return (await records.get('webhooks', target)) !== undefined
+    case 'webhook.delete':
+      return (await records.get('webhooks', target)) === undefined
     case 'token.create':
     case 'token.revoke':
       return (await records.get('tokens', target)) !== undefined
@@ -192,22 +242,23 @@ async function findBlobs(records: MetadataStore, store: BlobStore, options: Look
       else if (stored.size !== value.size || (options.deep && !(await hasHash(store, key))))
         found.push(`Blob ${key} is damaged`)
     }
-  for (const { value } of await channels.all(records)) found.push(...(await findUnrecorded(records, store, value)))
-  return found
+  return [...found, ...(await findUnrecorded(records, store))]
 }
 
-/** Blobs that a channel offers and that the server has no record of: it would refuse to deliver them. */
-async function findUnrecorded(records: MetadataStore, store: BlobStore, view: ChannelView): Promise<string[]> {
+/** Blobs of releases that are kept, and that the server has no record of: it would refuse to deliver them. */
+async function findUnrecorded(records: MetadataStore, store: BlobStore): Promise<string[]> {
   const found: string[] = []
-  for (const pin of [view.manifest, view.fallback, view.preload]) {
-    if (pin === null) continue
-    const key = documentKey(view.product, view.channel, `manifests/${pin.version}.json`)
+  const sealed = new Set((await channels.all(records)).map(({ value }) => value.preload?.sha256))
+  for (const { value } of await releases.all(records)) {
+    const { product, channel, version, sha256, state } = value
+    if (state !== 'published' && !sealed.has(sha256)) continue
+    const key = documentKey(product, channel, `manifests/${version}.json`)
     const inline = await documents.body(records, key)
-    const bytes = inline ?? (await collectBytes(await store.read(pin.sha256), MAX_MANIFEST_BYTES, tooLong))
-    const needed = [pin.sha256, ...blobsOf(parseManifest(bytes), pin === view.preload)]
+    const bytes = inline ?? (await collectBytes(await store.read(sha256), MAX_MANIFEST_BYTES, tooLong))
+    const needed = [sha256, ...blobsOf(parseManifest(bytes), sealed.has(sha256))]
     const known = new Set((await blobs.getMany(records, needed)).map((entry) => entry.key))
     const lost = needed.filter((hash) => !known.has(hash))
-    found.push(...lost.map((hash) => `Blob ${hash}, which ${view.channel} offers, is not recorded`))
+    found.push(...lost.map((hash) => `Blob ${hash}, which release ${version} of ${channel} needs, is not recorded`))
   }
   return found
 }

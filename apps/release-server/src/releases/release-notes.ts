@@ -16,7 +16,7 @@ export const MAX_NOTE_LENGTH = 1000
 const MAX_NOTES = 100
 
 /** Notes by `<product>/<channel>/<version>/<number>`. */
-const notes = collection('release-notes', object<ReleaseNoteView>({ text, by: text, at: text }))
+export const releaseNotes = collection('release-notes', object<ReleaseNoteView>({ text, by: text, at: text }))
 
 /** A release by its place. */
 interface Place {
@@ -30,7 +30,7 @@ const prefixOf = ({ product, channel, version }: Place): string => `${product}/$
 /** What people wrote about a release, oldest first. */
 export async function readReleaseNotes(records: RecordReader, place: Place): Promise<ReleaseNoteView[]> {
   await readRelease(records, place.product, place.channel, place.version)
-  return (await notes.all(records, { prefix: prefixOf(place) })).map(({ value }) => value)
+  return (await releaseNotes.all(records, { prefix: prefixOf(place) })).map(({ value }) => value)
 }
 
 /**
@@ -50,7 +50,7 @@ export async function addReleaseNote(
     if (length >= MAX_NOTES)
       throw new ServerError('SRV_LIMIT', `Cannot add a note: the release has ${MAX_NOTES} notes already`)
     const note: ReleaseNoteView = { text: written, by: caller.actor, at: timestamp(now) }
-    await notes.put(records, { key: `${prefixOf(place)}${String(length + 1).padStart(4, '0')}`, value: note })
+    await releaseNotes.put(records, { key: `${prefixOf(place)}${String(length + 1).padStart(4, '0')}`, value: note })
     const { product, channel, version } = place
     await appendAudit(records, now, {
       ...caller,
