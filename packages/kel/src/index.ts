@@ -1,3 +1,7 @@
+// Everything: whoever makes a log verifies it too. `./owner` and `./witness` are parts of it, by audience.
+export * from './owner/index.ts'
+export * from './witness/index.ts'
+
 export { checkStream } from './check-stream.ts'
 export { compareLogs, findPlace } from './compare-logs.ts'
 export { didKeri, didKey, parseDidKey } from './did.ts'
