@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { parseHead, parseHeadEnvelope } from '@keyturn/manifest'
 import type { Head } from '@keyturn/manifest'
+import { createReleaseServer } from '@keyturn/release-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { keyAlias } from '@keyturn/publisher'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
@@ -143,6 +144,15 @@ describe('keyturn serve', () => {
     )
     const second = await serve('--passphrase-file', world.path('new'))
     expect(await (await fetch(`${second.url}/witness`)).json()).toEqual(witness)
+    // What `keyturn-server` is given: the passphrase that the owner knows.
+    await second.stop()
+    const taken = await createReleaseServer({
+      dataDir: world.path('home', 'server'),
+      port: 0,
+      vault: { passphrase: 'another one' },
+    })
+    ends.push(() => taken.close())
+    expect(await (await fetch(`${(await taken.listen()).url}/witness`)).json()).toEqual(witness)
   }, 240_000)
 
   it('signs nothing while the home is frozen', async () => {

@@ -96,6 +96,47 @@ it('a start that died after the vault existed leaves a vault that counts: its lo
   await expect(openServerVault(metadata, settings, systemRandom)).rejects.toMatchObject({ code: 'SRV_STORAGE' })
 })
 
+it('opens with a second passphrase alone, once both were given, and follows it when it changes', async () => {
+  const metadata = await store()
+  const cheap = { scryptLogN: 4 }
+  const secret = 'a secret of the home'
+  const made = await openServerVault(metadata, { passphrase: secret, ...cheap }, systemRandom)
+  const open = async (passphrase: string, secondPassphrase?: string): Promise<string> =>
+    (await openServerVault(metadata, { passphrase, secondPassphrase, ...cheap }, systemRandom)).id
+  await expect(open('h\u00e9llo')).rejects.toMatchObject({ code: 'VK_KEYRING', hint: expect.stringMatching(/home/) })
+  expect(await open(secret, 'h\u00e9llo')).toBe(made.id)
+  const record = await metadata.get('settings', 'vault-second-passphrase')
+  expect(await open(secret, 'he\u0301llo\n')).toBe(made.id)
+  expect(await metadata.get('settings', 'vault-second-passphrase')).toEqual(record)
+  for (const form of ['h\u00e9llo', 'he\u0301llo', '\uFEFFh\u00e9llo\r\n']) expect(await open(form)).toBe(made.id)
+  expect(await open(secret, 'another')).toBe(made.id)
+  expect(await open('another')).toBe(made.id)
+  await expect(open('h\u00e9llo')).rejects.toMatchObject({ code: 'VK_KEYRING' })
+  expect(JSON.stringify(await metadata.list('settings'))).not.toMatch(/hello|another|secret of/)
+})
+
+it('opens a vault that was made with the passphrase given as the second one', async () => {
+  const metadata = await store()
+  const cheap = { scryptLogN: 4 }
+  const made = await openServerVault(metadata, { passphrase: 'home', ...cheap }, systemRandom)
+  const both = { passphrase: 'secret', secondPassphrase: 'home', ...cheap }
+  expect((await openServerVault(metadata, both, systemRandom)).id).toBe(made.id)
+  const later = { passphrase: 'secret', secondPassphrase: 'a new one of the home', ...cheap }
+  expect((await openServerVault(metadata, later, systemRandom)).id).toBe(made.id)
+})
+
+it('refuses a second passphrase that was made cheap to guess', async () => {
+  const metadata = await store()
+  await openServerVault(metadata, { passphrase: 'a', secondPassphrase: 'b', scryptLogN: 4 }, systemRandom)
+  const strong = newPassphraseKdf(systemRandom, 15)
+  await metadata.transaction([], (records) =>
+    records.put('settings', { key: 'vault-passphrase', value: writePassphraseKdf(strong) }),
+  )
+  await expect(openServerVault(metadata, { passphrase: 'b' }, systemRandom)).rejects.toMatchObject({
+    code: 'SRV_CONFIG',
+  })
+})
+
 it('opens a vault that an earlier version made from the bytes of the passphrase as they came (F7)', async () => {
   const metadata = await store()
   const decomposed = new TextEncoder().encode('h\u00e9llo'.normalize('NFD'))

@@ -1,4 +1,4 @@
-// Everything: whoever makes a log verifies it too. `./owner` and `./witness` are parts of it, by audience.
+// Everything, since an owner of a log verifies it too. `./owner` and `./witness` are parts of it, by audience.
 export * from './owner/index.ts'
 export * from './witness/index.ts'
 

@@ -118,7 +118,11 @@ async function keysOfHome(context: Context, options: ServeOptions, dataDir: stri
     context.warn('No passphrase was given: this server does not renew heads, receipt logs or deliver keys')
     return NO_KEYS
   }
-  const vault = { passphrase: await vaultSecret(context).catch(withoutPassphrase) }
+  const vault = {
+    passphrase: await vaultSecret(context).catch(withoutPassphrase),
+    // So that `keyturn-server` can take over the data folder, with the passphrase that its owner knows.
+    secondPassphrase: await context.passphrase('Passphrase'),
+  }
   if (!options.headSigner) return { ...NO_KEYS, options: { vault } }
   const why = await canSignHeads(context)
   if (why !== undefined) {
