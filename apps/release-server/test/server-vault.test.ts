@@ -103,16 +103,16 @@ it('opens with a second passphrase alone, once both were given, and follows it w
   const made = await openServerVault(metadata, { passphrase: secret, ...cheap }, systemRandom)
   const open = async (passphrase: string, secondPassphrase?: string): Promise<string> =>
     (await openServerVault(metadata, { passphrase, secondPassphrase, ...cheap }, systemRandom)).id
-  await expect(open('h\u00e9llo')).rejects.toMatchObject({ code: 'VK_KEYRING', hint: expect.stringMatching(/home/) })
-  expect(await open(secret, 'h\u00e9llo')).toBe(made.id)
+  await expect(open('caf\u00e9')).rejects.toMatchObject({ code: 'VK_KEYRING', hint: expect.stringMatching(/home/) })
+  expect(await open(secret, 'caf\u00e9')).toBe(made.id)
   const record = await metadata.get('settings', 'vault-second-passphrase')
-  expect(await open(secret, 'he\u0301llo\n')).toBe(made.id)
+  expect(await open(secret, 'cafe\u0301\n')).toBe(made.id)
   expect(await metadata.get('settings', 'vault-second-passphrase')).toEqual(record)
-  for (const form of ['h\u00e9llo', 'he\u0301llo', '\uFEFFh\u00e9llo\r\n']) expect(await open(form)).toBe(made.id)
+  for (const form of ['caf\u00e9', 'cafe\u0301', '\uFEFFcaf\u00e9\r\n']) expect(await open(form)).toBe(made.id)
   expect(await open(secret, 'another')).toBe(made.id)
   expect(await open('another')).toBe(made.id)
-  await expect(open('h\u00e9llo')).rejects.toMatchObject({ code: 'VK_KEYRING' })
-  expect(JSON.stringify(await metadata.list('settings'))).not.toMatch(/hello|another|secret of/)
+  await expect(open('caf\u00e9')).rejects.toMatchObject({ code: 'VK_KEYRING' })
+  expect(JSON.stringify(await metadata.list('settings'))).not.toMatch(/caf|another|secret of/)
 })
 
 it('opens a vault that was made with the passphrase given as the second one', async () => {

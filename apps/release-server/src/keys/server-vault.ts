@@ -195,13 +195,12 @@ async function openOrMake(
   settings: VaultSettings,
   metadata: MetadataStore,
   random: RandomSource,
-  onMade: () => void,
-): Promise<Opened> {
+): Promise<Opened & { readonly isNew: boolean }> {
   try {
     const opened = await openWithAny(prepared, settings, metadata, random)
     // The process that made it died before it could record that.
     if (prepared.pending) await settle(metadata, prepared.kdf)
-    return opened
+    return { ...opened, isNew: false }
   } catch (error) {
     if (!(error instanceof VaultError) || error.code !== 'VK_NOT_FOUND') throw error
     if (!prepared.pending) {
@@ -219,8 +218,7 @@ async function openOrMake(
     const first = passphraseBytes(settings.passphrase)
     const firstKek = deriveKek(first, prepared.kdf)
     const vault = await makeVault(metadata, kekProvider('passphrase', firstKek, random), prepared.kdf, random)
-    onMade()
-    return { vault, first, firstKek }
+    return { vault, first, firstKek, isNew: true }
   }
 }
 
@@ -239,7 +237,8 @@ export async function openServerVault(
   onMade: () => void = () => undefined,
 ): Promise<Vault> {
   const prepared = await prepare(metadata, settings, random)
-  const opened = await openOrMake(prepared, settings, metadata, random, onMade)
+  const opened = await openOrMake(prepared, settings, metadata, random)
+  if (opened.isNew) onMade()
   await keepSecond(opened, settings, metadata, random)
   wipe(opened.first)
   return opened.vault
