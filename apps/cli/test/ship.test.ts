@@ -538,6 +538,8 @@ describe('keyturn launcher build', () => {
       expect(program?.max_bytes).toBeGreaterThan(50_000_000)
       const sign = await keyturn(...dry, '--out', out, '--sign', 'nobody-has-this {in} {out}')
       expect(sign.data['missing']).toContainEqual(expect.objectContaining({ part: 'sign', stops: true }))
+      const runtime = await keyturn(...dry, '--platform', 'linux-x64', '--runtime', 'linux-x64=/nowhere/node')
+      expect(runtime.data).toMatchObject({ can_build: false, missing: [{ part: 'runtime', stops: true }] })
       expect((await keyturn(...dry, '--accent', 'red')).error.code).toBe('LB_CONFIG')
     } finally {
       process.env['PATH'] = pathBefore

@@ -85,6 +85,18 @@ describe.skipIf(executablePath === undefined)('settings of the page', () => {
     await page.click('#save')
     await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe('access-code')
     expect(await page.inputValue('#access-code')).toBe('short')
+    expect(await page.textContent('#access-code + [role=alert]')).toMatch(/cannot be used/)
+    await page.fill('#access-code', '')
+    for (const [id, value, fine] of [
+      ['channel', 'Bad Channel!!', 'stable'],
+      ['limit', 'much', ''],
+    ] as const) {
+      await page.fill(`#${id}`, value)
+      await page.click('#save')
+      expect(await page.textContent(`#${id}[aria-invalid] + [role=alert]`)).toMatch(/cannot be used/)
+      expect(await page.textContent('#save')).toBe('Save')
+      await page.fill(`#${id}`, fine)
+    }
     await page.fill('#access-code', 'wrong-wrong-wrong')
     await page.click('#save')
     await expect.poll(() => page.inputValue('#access-code')).toBe('')

@@ -49,16 +49,20 @@ async function stage(
     format: 'm2pack',
     place: { contentKeys: [key.entry] },
     build: {
-      notes: '# Winter\n\n- **New** map\n- <img src=x onerror=alert(1)>\n\n![remote](https://evil.example/x.png)',
+      notes:
+        '# Winter\n\n- **New** map\n- <img src=x onerror=alert(1)>\n\n![remote](https://evil.example/x.png)\n\n' +
+        '| Mount | Speed |\n|---|--:|\n| Wolf | [12](https://studio.example/wolf) |\n\n[run](javascript:alert(1))',
     },
   }
   await publisher.release(files, extra)
   const folder = await temporaryFolder()
   const wire = { fetch: treeFetch(publisher.tree) as Fetch }
+  const links: string[] = []
   const { setup, brand } = options
   daemon = await startDaemon({
     folder: setup ?? folder,
     brand,
+    openLink: (address) => links.push(address),
     ...(setup === undefined
       ? {}
       : {
@@ -92,7 +96,7 @@ async function stage(
   open = await context.newPage()
   open.on('request', (request) => requests.push(request.url()))
   await open.goto(daemon.pageAddress())
-  return { publisher, key, files, extra, folder, wire, page: open, requests }
+  return { publisher, key, files, extra, folder, wire, page: open, requests, links }
 }
 
 async function text(page: Page, selector: string): Promise<string> {
@@ -209,6 +213,35 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.click('#save')
     await until(page, '#play', /^Play$/)
     expect((await daemon?.supervisor.snapshot())?.settings).toMatchObject({ limit: 500_000, language: 'en' })
+  })
+
+  it('shows tables of the notes, and their links in the browser of the player, who is asked first', async () => {
+    const { page, links, requests } = await stage({ width: 360, height: 740 })
+    await page.click('#play')
+    await until(page, '#state', /Ready to play/)
+    expect(await page.locator('#notes tr').allInnerTexts()).toEqual(['Mount\tSpeed', 'Wolf\t12'])
+    expect(await page.locator('#notes a').count()).toBe(1) // an address that is not https stays text
+    const asked: string[] = []
+    for (const answer of [false, true]) {
+      page.once('dialog', (dialog) => {
+        asked.push(dialog.message())
+        void (answer ? dialog.accept() : dialog.dismiss())
+      })
+      await page.click('#notes a')
+      await expect.poll(() => links.length).toBe(answer ? 1 : 0)
+    }
+    expect(asked).toEqual(Array(2).fill('Open https://studio.example/wolf in your browser?'))
+    expect(links).toEqual(['https://studio.example/wolf'])
+    const refused = await page.evaluate(async () => {
+      const headers = {
+        authorization: `Bearer ${sessionStorage.getItem('session')}`,
+        'content-type': 'application/json',
+      }
+      const body = JSON.stringify({ address: 'https://evil.example/x.png?' })
+      return (await fetch('/api/open-link', { method: 'POST', headers, body })).status
+    })
+    expect(refused).toBe(400)
+    expect(requests.filter((url) => !url.startsWith('http://127.0.0.1:'))).toEqual([])
   })
 
   it('says in Czech that a release must not be played, and offers no way around it', async () => {

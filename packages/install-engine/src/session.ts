@@ -173,6 +173,13 @@ export class Session {
     }
   }
 
+  /** Nothing goes on beside the install any longer. */
+  leaveBackground(): void {
+    const { background } = this
+    this.background = undefined
+    if (background !== undefined && this.state === background) this.enter('idle')
+  }
+
   /** The install's own random name; decides its place in a rollout and never leaves this machine. */
   async installId(): Promise<string> {
     const { fs } = this.options

@@ -112,7 +112,7 @@ export class UpdateFlow {
           if (!attempt.gaveWay || isStopped || options.isPrompt === true) throw error
         } finally {
           this.#attempt = undefined
-          this.#session.background = undefined
+          this.#session.leaveBackground()
           attempt.end()
         }
       }

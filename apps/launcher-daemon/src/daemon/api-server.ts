@@ -15,6 +15,7 @@ import { EventStream } from './event-stream.ts'
 import { OPEN_SETTINGS } from './snapshot.ts'
 import type { Activity, OpenSettings } from './snapshot.ts'
 import type { Supervisor } from './supervisor.ts'
+import { openAddress } from './window.ts'
 
 /** Where the daemon listens. */
 export interface ApiServerOptions {
@@ -26,6 +27,8 @@ export interface ApiServerOptions {
   readonly brand?: PageBrand | undefined
   /** Called when a page or a command asks the launcher to end. */
   readonly onQuit?: (() => void) | undefined
+  /** Shows a link of the notes; default: the player's own browser does. */
+  readonly openLink?: ((address: string) => void) | undefined
 }
 
 const securityHeaders = {
@@ -47,6 +50,7 @@ const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
   launch: ['playInstalled'],
   setup: ['folder', 'adopt', 'components'],
   look: ['folder'],
+  'open-link': ['address'],
 }
 /** A code that nobody used within this time is void. */
 const CODE_LIFE_MS = 60_000
@@ -62,13 +66,15 @@ export class ApiServer {
   readonly #stream: EventStream
   readonly #brand: PageBrand | undefined
   readonly #onQuit: (() => void) | undefined
+  readonly #openLink: (address: string) => void
   #page: ReadonlyMap<string, PageAsset> = new Map()
   #hosts: readonly string[] | undefined
 
-  constructor(supervisor: Supervisor, { brand, onQuit }: Pick<ApiServerOptions, 'brand' | 'onQuit'> = {}) {
+  constructor(supervisor: Supervisor, options: Pick<ApiServerOptions, 'brand' | 'onQuit' | 'openLink'> = {}) {
     this.#supervisor = supervisor
-    this.#brand = brand
-    this.#onQuit = onQuit
+    this.#brand = options.brand
+    this.#onQuit = options.onQuit
+    this.#openLink = options.openLink ?? openAddress
     this.#stream = new EventStream(supervisor)
     this.#server = createServer({ maxHeaderSize: 16 * 1024, requestTimeout: 30_000 }, (request, response) => {
       void this.#handle(request, response)
@@ -231,6 +237,14 @@ export class ApiServer {
     await this.#supervisor.choose(String(folder ?? ''), { adopt: adopt === true, components: chosen.components })
   }
 
+  /** Opens a link of the notes in the player's browser: of verified notes, and of nothing else. */
+  async #openNoted(address: string): Promise<void> {
+    const { notes, offeredNotes, offer } = await this.#supervisor.snapshot()
+    const isNoted = [notes, offeredNotes, offer?.notes].some((text) => hasLink(text ?? '', address))
+    if (!isNoted) throw new LauncherError('LA_API_REQUEST', 'Refused: no notes have this link')
+    this.#openLink(address)
+  }
+
   async #change(name: string, body: JsonObject): Promise<JsonValue> {
     const allowed: readonly string[] = ALLOWED_MEMBERS[name] ?? []
     const unknown = Object.keys(body).find((key) => !allowed.includes(key))
@@ -244,6 +258,7 @@ export class ApiServer {
     else if (name === 'access-code') await this.#supervisor.change({}, parseAccessCode(String(body['code'] ?? '')))
     else if (name === 'setup') await this.#setUp(body)
     else if (name === 'look') return toJson(await this.#supervisor.look(String(body['folder'] ?? '')))
+    else if (name === 'open-link') await this.#openNoted(String(body['address'] ?? ''))
     else if (name === 'page-code') return { code: this.newCode() }
     else if (name !== 'quit') throw new LauncherError('LA_API_REQUEST', 'Refused: there is no such call')
     return { ok: true }
@@ -263,6 +278,12 @@ function removeOldSocket(path: string): void {
       hint: 'Give --socket a path at which nothing is',
     })
   rmSync(path, { force: true })
+}
+
+/** Whether notes have a link to this address, as the page reads them. */
+function hasLink(notes: string, address: string): boolean {
+  const found = [...notes.matchAll(/\]\((https:\/\/[^)\s]+)\)/g)].map((match) => match[1] ?? '')
+  return found.some((link) => URL.canParse(link) && new URL(link).href === address)
 }
 
 /** `null` takes a setting away. */

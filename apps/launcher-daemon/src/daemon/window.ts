@@ -96,6 +96,12 @@ export async function openWindow(address: string, options: WindowOptions): Promi
   start(program, [...args, target])
 }
 
+/** Shows an address in the player's own browser. It becomes an argument, which other users can read. */
+export function openAddress(address: string, platform: NodeJS.Platform = process.platform): void {
+  const [program, ...args] = OPENERS[platform] ?? ['xdg-open']
+  startDetached(program, [...args, address], address)
+}
+
 /** Deletes the file that led to the page; its code is spent. */
 export async function removeHandOver(folder: string): Promise<void> {
   await rm(handOverFile(folder), { force: true })

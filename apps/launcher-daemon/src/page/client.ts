@@ -234,6 +234,12 @@ element('play').addEventListener(
 )
 element('pause').addEventListener('click', () => void post(page.status?.paused === true ? 'resume' : 'pause'))
 for (const id of ['update', 'repair', 'rollback']) element(id).addEventListener('click', () => void post(id))
+element('notes').addEventListener('click', (event) => {
+  const address = (event.target as Element).closest('a')?.href
+  if (address === undefined) return
+  event.preventDefault() // the window has a browser profile of its own; the player's browser shows it
+  if (confirm(say('openLink', { address }))) void post('open-link', { address })
+})
 element('download-now').addEventListener('click', () => void post('update'))
 watchSettings()
 watchSetup()

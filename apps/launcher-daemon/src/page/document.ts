@@ -98,6 +98,7 @@ export function pageDocument(brand?: PageBrand): string {
 <meta name="session" content="">
 <meta name="languages" content="${languages}">
 <title>${name}</title>
+${brand?.logo === undefined ? '' : '<link rel="icon" href="/logo">'}
 <link rel="stylesheet" href="/styles.css">
 <script type="module" src="/client.js"></script>
 </head>

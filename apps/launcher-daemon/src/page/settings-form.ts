@@ -55,17 +55,37 @@ function readBytes(id: (typeof FIELDS)[number], isLimit: boolean): number | null
   if (text === '' || (isLimit && number === 0)) return null // nothing and 0 both mean: no limit
   const value = isLimit ? Math.max(LEAST_LIMIT, Math.round(number * MEGABYTE)) : Math.round(number * MEGABYTE)
   if (Number.isSafeInteger(value) && value >= 0) return value
-  field(id).focus()
+  refuse(id)
   return undefined
 }
 
+/** Says at a field that it cannot be saved like this. */
+function refuse(id: (typeof FIELDS)[number]): void {
+  const reason = document.createElement('small')
+  reason.id = 'refused-field'
+  reason.className = 'bad'
+  reason.setAttribute('role', 'alert')
+  reason.textContent = say('error.settings')
+  field(id).after(reason)
+  field(id).setAttribute('aria-invalid', 'true')
+  field(id).setAttribute('aria-errormessage', reason.id)
+  field(id).focus()
+}
+
+function forgetRefusal(): void {
+  document.getElementById('refused-field')?.remove()
+  for (const id of FIELDS) field(id).removeAttribute('aria-invalid')
+}
+
 async function save(): Promise<void> {
+  forgetRefusal()
+  if (!field('channel').checkValidity() || field('channel').value === '') return refuse('channel')
   const limit = readBytes('limit', true)
   const backgroundLimit = readBytes('background-limit', true)
   const askAbove = readBytes('ask-above', false)
   if (limit === undefined || backgroundLimit === undefined || askAbove === undefined) return
   const [from, to] = [field('night-from').value, field('night-to').value]
-  if (field('night-only').checked && (from === '' || to === '')) return field('night-from').focus()
+  if (field('night-only').checked && (from === '' || to === '')) return refuse('night-to')
   isTouched = false
   const isSaved = await post('settings', {
     channel: field('channel').value,
@@ -87,7 +107,7 @@ async function saveAccessCode(): Promise<boolean> {
   if (code === '') return true
   const isSaved = await post('access-code', { code })
   if (isSaved) field('access-code').value = ''
-  else field('access-code').focus()
+  else refuse('access-code')
   return isSaved
 }
 

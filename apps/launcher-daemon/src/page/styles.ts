@@ -20,6 +20,9 @@ section { background: var(--panel); border: 1px solid var(--line); border-radius
 #notes h3 { font-size: 1rem; margin: .8rem 0 .3rem }
 #notes p, #notes ul, #notes ol { margin: .3rem 0 .6rem }
 #notes ul, #notes ol { padding-left: 1.2rem }
+#notes a { color: inherit }
+#notes table { border-collapse: collapse; margin: .3rem 0 .6rem; display: block; overflow-x: auto }
+#notes th, #notes td { border: 1px solid var(--line); padding: .2rem .6rem; text-align: start }
 #banner { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; justify-content: space-between; margin: 1rem 1.25rem 0; padding: .7rem 1rem; border-radius: .6rem; border: 1px solid var(--line); background: var(--panel) }
 #banner.bad { border-color: var(--bad); background: var(--bad-ground); color: var(--bad) }
 #banner.care { border-color: var(--care); color: var(--care) }
@@ -40,6 +43,7 @@ dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 .fields { display: grid; gap: .5rem 1rem; align-items: center; padding-top: .6rem }
 .fields { grid-template-columns: minmax(0, 1fr) minmax(0, 11rem) }
 input, select { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: var(--ink); min-width: 0 }
+input[aria-invalid] { border-color: var(--bad) } .fields .bad { grid-column: 1 / -1; color: var(--bad) }
 small { color: var(--soft) } summary { cursor: pointer } details { margin-top: .6rem }
 .parts { display: grid; gap: .3rem; margin: .4rem 0 }
 .parts label { display: grid; grid-template-columns: auto minmax(0, 1fr) auto; gap: .6rem; align-items: baseline }

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Co je nového',
   newsOf: 'Novinky ve verzi {version}',
   noNews: 'K této verzi nejsou poznámky.',
+  openLink: 'Otevřít {address} v prohlížeči?',
   newsLater: 'Novinky se zde objeví po instalaci hry.',
   details: 'Podrobnosti',
   trustTitle: 'Původ',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Neuigkeiten',
   newsOf: 'Neu in Version {version}',
   noNews: 'Zu dieser Version gibt es keine Hinweise.',
+  openLink: '{address} im Browser öffnen?',
   newsLater: 'Neuigkeiten erscheinen hier, sobald das Spiel installiert ist.',
   details: 'Details',
   trustTitle: 'Herkunft',

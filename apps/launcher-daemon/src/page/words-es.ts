@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Novedades',
   newsOf: 'Novedades de la versión {version}',
   noNews: 'No hay notas para esta versión.',
+  openLink: '¿Abrir {address} en el navegador?',
   newsLater: 'Las novedades aparecerán aquí cuando el juego esté instalado.',
   details: 'Detalles',
   trustTitle: 'Origen',

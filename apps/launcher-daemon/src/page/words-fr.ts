@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Nouveautés',
   newsOf: 'Nouveautés de la version {version}',
   noNews: 'Aucune note pour cette version.',
+  openLink: 'Ouvrir {address} dans le navigateur ?',
   newsLater: 'Les nouveautés apparaîtront ici une fois le jeu installé.',
   details: 'Détails',
   trustTitle: 'Origine',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Novità',
   newsOf: 'Novità della versione {version}',
   noNews: 'Non ci sono note per questa versione.',
+  openLink: 'Aprire {address} nel browser?',
   newsLater: 'Le novità compaiono qui quando il gioco è installato.',
   details: 'Dettagli',
   trustTitle: 'Origine',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: '新着情報',
   newsOf: 'バージョン {version} の新着情報',
   noNews: 'このバージョンのお知らせはありません。',
+  openLink: '{address} をブラウザーで開きますか？',
   newsLater: 'インストールするとここに新着情報が表示されます。',
   details: '詳細',
   trustTitle: '提供元',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Nowości',
   newsOf: 'Nowości w wersji {version}',
   noNews: 'Do tej wersji nie ma opisu zmian.',
+  openLink: 'Otworzyć {address} w przeglądarce?',
   newsLater: 'Nowości pojawią się tutaj po zainstalowaniu gry.',
   details: 'Szczegóły',
   trustTitle: 'Pochodzenie',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Novidades',
   newsOf: 'Novidades da versão {version}',
   noNews: 'Não há notas para esta versão.',
+  openLink: 'Abrir {address} no navegador?',
   newsLater: 'As novidades aparecem aqui quando o jogo estiver instalado.',
   details: 'Detalhes',
   trustTitle: 'Origem',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Что нового',
   newsOf: 'Новое в версии {version}',
   noNews: 'К этой версии нет описания.',
+  openLink: 'Открыть {address} в браузере?',
   newsLater: 'Новости появятся здесь после установки игры.',
   details: 'Подробности',
   trustTitle: 'Происхождение',

@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Yenilikler',
   newsOf: '{version} sürümündeki yenilikler',
   noNews: 'Bu sürüm için not yok.',
+  openLink: '{address} tarayıcıda açılsın mı?',
   newsLater: 'Oyun yüklenince yenilikler burada görünür.',
   details: 'Ayrıntılar',
   trustTitle: 'Kaynak',

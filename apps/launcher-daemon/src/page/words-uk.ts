@@ -41,6 +41,7 @@ export const words: Words = {
   news: 'Що нового',
   newsOf: 'Нове у версії {version}',
   noNews: 'До цієї версії немає опису.',
+  openLink: 'Відкрити {address} у браузері?',
   newsLater: 'Новини з’являться тут після встановлення гри.',
   details: 'Подробиці',
   trustTitle: 'Походження',

@@ -60,6 +60,7 @@ export const english = {
   news: 'What’s new',
   newsOf: 'New in version {version}',
   noNews: 'There are no notes for this version.',
+  openLink: 'Open {address} in your browser?',
   newsLater: 'News appears here once the game is installed.',
   details: 'Details',
   trustTitle: 'Origin',

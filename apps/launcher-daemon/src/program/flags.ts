@@ -78,14 +78,17 @@ export function addInstallFlags(command: Command, isPlayer: boolean): void {
     new Option('--server <url>', 'release server; remembered after the first install'),
     new Option('--trust <pin>', 'did:keri:<prefix>?sn=&said= or key:<hex>; remembered after the first install'),
     new Option('--product <name>', 'product, where the server has several'),
+    new Option('--target <system>', 'windows, linux or macos (default: windows)'),
   ]
+  const [folder, channel] = isPlayer
+    ? ['the one that was chosen', 'that of the install']
+    : ['$METIN2_INSTALL_DIR', 'stable']
   // In a studio's launcher they change nothing.
   for (const option of fixed) command.addOption(isPlayer ? option.hideHelp() : option)
   command
-    .option('--dir <folder>', 'folder of the install (default: $METIN2_INSTALL_DIR)')
-    .option('--channel <name>', 'channel (default: stable)')
+    .option('--dir <folder>', `folder of the install (default: ${folder})`)
+    .option('--channel <name>', `channel (default: ${channel})`)
     .option('--access-code-file <file>', 'file with the access code of the channel; remembered for it')
-    .option('--target <system>', 'windows, linux or macos (default: windows)')
     .option('--program <path>', 'program to start, relative to the install or absolute')
     .option('--delivery <how>', 'how the client gets its key: env, fd or shared-memory')
     .option('--limit <bytes>', 'bytes a second')

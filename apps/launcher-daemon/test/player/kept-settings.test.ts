@@ -5,6 +5,7 @@ import { keepSettings, storedSettings } from '@keyturn/install-engine'
 import { startDaemon } from '../../src/daemon/daemon.ts'
 import { lookAtFolder, prepareInstallFolder } from '../../src/player/install-folder.ts'
 import { settingsFrom } from '../../src/player/player-session.ts'
+import { LauncherProgram } from '../../src/program/program.ts'
 import type { PlayerConfig } from '../../src/player-config.ts'
 import { temporaryFolder } from '../../../../packages/install-engine/test/support/install.ts'
 
@@ -51,6 +52,20 @@ describe('what a player chose', () => {
     await mkdir(join(folder, '.updates'))
     await writeFile(join(folder, '.updates/settings.json'), '{')
     expect(await settingsFrom(folder, config)).toMatchObject({ channel: 'stable', server: config.server })
+  })
+})
+
+describe('the help of a studio’s launcher', () => {
+  it('names no other game, and no flag that its executable decides', async () => {
+    let said = ''
+    const stream = { write: (text: string) => void (said += text) }
+    const player = { config, stateFolder: '/state', folder: '/game' }
+    const environment = { stdout: stream, stderr: stream, env: {}, signal: new AbortController().signal }
+    const program = new LauncherProgram({ ...environment, programFolder: '/', player })
+    expect(await program.run(['update', '--help'])).toBe(0)
+    expect(said).toContain('folder of the install (default: the one that was')
+    expect(said).toContain('my-game update')
+    expect(said).not.toMatch(/METIN2|--server|--trust|--product|--target|keyturn/i)
   })
 })
 

@@ -17,7 +17,7 @@ import type { AsideStep, ModeStep, StepOrder, Transaction, TransactionStep } fro
 /** A change of the install that was made. */
 export interface AppliedChange {
   readonly path: string
-  readonly action: 'written' | 'removed' | 'set-aside'
+  readonly action: 'written' | 'removed' | 'kept' | 'set-aside'
   /** Where it was set aside. */
   readonly to?: string | undefined
 }
@@ -262,7 +262,15 @@ class Swap {
     const successor = this.#order.successor.get(index)
     if (successor !== undefined && !ready.has(successor)) return false // what is there now is the new file
     if (await pathExists(backupPlace(layout, this.#transaction, index), fs)) return false
-    return await pathExists(this.#live(this.#step(index).path), fs)
+    const { path, was } = this.#step(index)
+    const live = this.#live(path)
+    if (successor === undefined && was !== undefined && (await look(fs, live)).kind === 'file') {
+      if ((await hashIfFile(fs, live)) === was) return true
+      // Changed since the update was decided: as one that was changed before, it stays.
+      this.#context.onChange?.({ path, action: 'kept' })
+      return false
+    }
+    return await pathExists(live, fs)
   }
 }
 

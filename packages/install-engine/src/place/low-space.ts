@@ -12,7 +12,7 @@ import type { Session } from '../session.ts'
 import { planFetch, stageAll } from './stage.ts'
 import { writeState } from '../disk/state-file.ts'
 import type { InstallState, ReleaseRef } from '../disk/state-file.ts'
-import { leavingFirst } from './transaction.ts'
+import { leavingFirst, removalStep } from './transaction.ts'
 import type { Transaction, TransactionStep } from './transaction.ts'
 
 /** What a low-space update works with. */
@@ -131,7 +131,7 @@ async function applyPart(
   session.enter('stage')
   context.signal.throwIfAborted()
   const steps: TransactionStep[] = [...staged.steps]
-  for (const path of removals) steps.push({ path, existed: true, sha256: undefined, staged: undefined })
+  for (const path of removals) steps.push(removalStep(path, run.plan.leaving))
   const transaction: Transaction = {
     id: hexEncode(session.options.random(8)),
     kind: 'update',

@@ -19,6 +19,9 @@ export interface MoveContext {
   readonly system?: HostSystem | undefined
 }
 
+/** The name beside a place that a copy from another volume has until it is whole; the place's own name is captured. */
+export const HALF_COPY = /^(.+)\.[0-9a-f]{12}\.keyturn$/
+
 /** Copies whole or not at all, then removes the source: what a rename is where two folders are on two volumes. */
 async function moveAcross(fs: FileSystem, from: string, to: string): Promise<void> {
   const temporary = `${to}.${randomBytes(6).toString('hex')}.keyturn`

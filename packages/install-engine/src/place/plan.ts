@@ -27,6 +27,8 @@ export interface PlannedWrite {
 export interface Plan {
   readonly writes: readonly PlannedWrite[]
   readonly removals: readonly string[]
+  /** SHA-256 of those removals that go only with these bytes; `delete` takes a file whatever it holds. */
+  readonly leaving: ReadonlyMap<string, string>
   /** What is the player's own and in the way. */
   readonly asides: readonly Obstacle[]
   /** Files whose bytes are right and whose permissions are not. */
@@ -46,6 +48,7 @@ class Planner {
   /** Every listed file and how it was found. */
   readonly #found = new Map<ManifestFile, Standing>()
   readonly #removals: string[] = []
+  readonly #leaving = new Map<string, string>()
   readonly #kept: string[] = []
   readonly #names: SameName
 
@@ -91,6 +94,7 @@ class Planner {
       unchanged: unchanged.sort((a, b) => byPath(a.path, b.path)),
       modes: settable,
       removals: this.#removals,
+      leaving: this.#leaving,
       kept: this.#kept.filter((path) => !isAside.has(path)),
       asides,
     }
@@ -105,11 +109,14 @@ class Planner {
     for (const [path, file] of listed) {
       if (stays.has(path) || this.#isProtected(path)) continue
       const { kind } = await this.#comparison.one(file)
-      if (kind === 'same') this.#removals.push(path)
-      else if (kind === 'different') this.#kept.push(path)
+      if (kind === 'same') {
+        this.#removals.push(path)
+        this.#leaving.set(path, file.sha256)
+      } else if (kind === 'different') this.#kept.push(path)
     }
     const guard = new FolderGuard(layout.root, fs, linkedFolders)
     for (const path of manifest.delete) {
+      this.#leaving.delete(path)
       if (stays.has(path) || this.#isProtected(path) || this.#removals.includes(path)) continue
       if (path === updatesFolder || path.startsWith(`${updatesFolder}/`) || !(await guard.parentsAreReal(path)))
         continue

@@ -7,6 +7,7 @@ import type { AppliedChange, ApplyContext } from './apply.ts'
 import { listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
 import type { EmitEvent } from '../events.ts'
 
+import { removeHalfCopies } from './half-copies.ts'
 import { finalize, restoreManifest } from './finalize.ts'
 import { rollBack } from './undo.ts'
 import { hostSystem } from '../disk/host-system.ts'
@@ -70,8 +71,10 @@ async function finish(
   state: InstallState,
   at: number,
 ): Promise<Recovery> {
+  await removeHalfCopies(context, transaction)
   // What the transaction itself sets aside is said once all of it is in place.
-  if (await isFinished({ ...context, onChange: undefined }, transaction)) {
+  const onChange = (change: AppliedChange): void => void (change.action === 'kept' && context.onChange?.(change))
+  if (await isFinished({ ...context, onChange }, transaction)) {
     return { state: await finalize(context, transaction, state, at), outcome: 'forward' }
   }
   // A change that is written down as done (C9) is not undone: what is missing went since then.
@@ -104,6 +107,7 @@ export async function recover(context: ApplyContext, emit: EmitEvent, at: number
     const transaction = await readTransaction(fs, layout.transaction)
     const onChange = ({ path, action, to = '' }: AppliedChange): void => {
       if (action === 'set-aside') emit(asideNotice({ path, to }))
+      else if (action === 'kept') emit({ type: 'file', path, action })
     }
     if (transaction !== undefined) recovery = await finish({ ...context, onChange }, transaction, state, at)
     if (recovery.outcome === 'forward') for (const aside of transaction?.asides ?? []) emit(asideNotice(aside))

@@ -14,6 +14,7 @@ import type { Plan, PlannedWrite } from './plan.ts'
 import { missingFrom, Seeds } from '../fetch/seeds.ts'
 import { stageBlob } from '../fetch/stage-blob.ts'
 import { settleAt } from '../disk/settled-file.ts'
+import { removalStep } from './transaction.ts'
 import type { TransactionStep } from './transaction.ts'
 
 /** What a copy that cannot be made for want of its source fails with. */
@@ -256,7 +257,7 @@ async function layOut(
     if (identity !== undefined) verified.set(staged, identity)
     steps.push({ path: file.path, existed, sha256: file.sha256, staged })
   }
-  for (const path of plan.removals) steps.push({ path, existed: true, sha256: undefined, staged: undefined })
+  for (const path of plan.removals) steps.push(removalStep(path, plan.leaving))
   return { steps, verified }
 }
 

@@ -18,8 +18,15 @@ export interface TransactionStep {
   readonly existed: boolean
   /** SHA-256 afterwards; `undefined` removes the file. */
   readonly sha256: string | undefined
+  /** Of a removal: SHA-256 of what is removed. After a crash, a file with other bytes is the player's, and stays. */
+  readonly was?: string | undefined
   /** Where the new bytes wait, below `.updates`. */
   readonly staged: string | undefined
+}
+
+/** The step that removes a file; `leaving` has the hashes of those that must not have changed. */
+export function removalStep(path: string, leaving: ReadonlyMap<string, string>): TransactionStep {
+  return { path, existed: true, sha256: undefined, staged: undefined, was: leaving.get(path) }
 }
 
 /** Something of the player's that is in the way and gets another name, both below the install. */
@@ -84,9 +91,10 @@ function isMode(value: unknown): value is number {
 }
 
 function parseStep(value: unknown): TransactionStep | undefined {
-  const { path, existed, sha256, staged } = recordOf(value) ?? {}
+  const { path, existed, sha256, staged, was } = recordOf(value) ?? {}
   if (!isPlace(path) || typeof existed !== 'boolean') return undefined
-  if (sha256 === undefined && staged === undefined) return { path, existed, sha256, staged }
+  if (was !== undefined && typeof was !== 'string') return undefined
+  if (sha256 === undefined && staged === undefined) return { path, existed, sha256, staged, was }
   // A folder may have come from somebody else, journal and all: it moves nothing into or out of another place.
   if (typeof sha256 !== 'string' || typeof staged !== 'string' || !STAGED_PLACE.test(staged)) return undefined
   return { path, existed, sha256, staged }
