@@ -174,6 +174,15 @@ const targeted: readonly Campaign[] = [
     env: () => ({ KEYTURN_STOP_STEP: '5' }),
   },
   {
+    name: 'a client of very many files',
+    folder: 'apps/cli',
+    unit: 'files',
+    firstSize: 2000,
+    command: () => vitest('test/journeys/many-files.test.ts'),
+    shown: /\d+ files, .*$/,
+    env: ({ size }) => ({ KEYTURN_CLIENT_FILES: String(Math.min(size, 100_000)) }),
+  },
+  {
     name: 'log of releases: death at every step of an append, two replicas with kill -9',
     folder: 'apps/release-server',
     command: () => vitest('test/release-log-crash.test.ts'),

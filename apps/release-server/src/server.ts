@@ -43,7 +43,7 @@ import type { MetadataStore } from './storage/metadata-store.ts'
 import { openSqliteMetadataStore } from './storage/sqlite-metadata-store.ts'
 import { hasScope, maySee } from './access/actor.ts'
 import type { Actor } from './access/actor.ts'
-import { createToken, TokenChecker } from './access/tokens.ts'
+import { createToken, TokenChecker, tokenExpiry } from './access/tokens.ts'
 import { LogKeys } from './tlog/log-keys.ts'
 import { openLogWitness } from './tlog/log-witness.ts'
 import type { LogWitnessSettings } from './tlog/log-witness.ts'
@@ -108,6 +108,12 @@ export interface ReleaseServer {
   close(): Promise<void>
   /** Creates a token, as `keyturn-server token create` does: not over the network. */
   createToken(token: NewToken): Promise<{ readonly token: TokenView; readonly secret: string }>
+  /**
+   * When a token ends, or ended: Unix milliseconds; undefined for one that is unknown or revoked.
+   *
+   * @param secret - What {@link createToken} returned as `secret`.
+   */
+  tokenExpiry(secret: string): Promise<number | undefined>
   /** Key of the log of a product, made if there is none; undefined for a server that keeps no logs. */
   logKey(product: string): Promise<string | undefined>
   /** What the parts of the server share; for tools that work on the stores directly. */
@@ -337,6 +343,7 @@ export async function createReleaseServer(options: ReleaseServerOptions): Promis
   return {
     context,
     logKey: async (product) => await parts.releaseLog?.keyOf(product),
+    tokenExpiry: (secret) => tokenExpiry(context.metadata, secret),
     createToken: (token) => createToken(context, token, { actor: 'local', requestId: requestIds.next() }),
     listen: async () => {
       const { host = '127.0.0.1', port = 0 } = options

@@ -1,12 +1,12 @@
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { utf8Encode } from '@keyturn/primitives'
-import { pathExists, writeFileAtomic } from '@keyturn/primitives/node'
+import { pathExists } from '@keyturn/primitives/node'
 import type { ReleaseServer, ReleaseServerOptions } from '@keyturn/release-server'
 import type { Command } from 'commander'
 import type { Cli, CommandResult, Context } from '../command.ts'
 import { CliError } from '../errors.ts'
 import { wholeNumber } from '../flags/values.ts'
+import { keepPublisherToken } from '../publisher-token.ts'
 import { loadServer } from '../server-package.ts'
 import { canSignHeads, headPin, openDueSchedules, signHeadOfHome, vaultSecret } from '../serve-home.ts'
 import { homePaths } from '@keyturn/publisher'
@@ -19,10 +19,6 @@ interface ServeOptions {
   readonly headSigner: boolean
   readonly confirm?: boolean | undefined
 }
-
-/** Scopes of the token that the publisher on this machine uses. */
-const PUBLISHER_SCOPES = ['admin'] as const
-const PUBLISHER_DAYS = 90
 
 /** Registers `keyturn serve`. */
 export function registerServe(program: Command, cli: Cli): void {
@@ -59,7 +55,10 @@ async function runServe(context: Context, options: ServeOptions): Promise<Comman
   const server = await createReleaseServer({ dataDir, host: options.host, port, ...keys.options })
   keys.attach(server)
   try {
-    const tokenFile = await publisherToken(server, dataDir)
+    const warn = (message: string): void => context.warn(message)
+    const token = await keepPublisherToken(server, dataDir, { clock: context.clock, warn })
+    context.defer(() => token.stop())
+    const tokenFile = token.file
     const address = await server.listen()
     announce(context, { ...address, dataDir, tokenFile, keys })
     const stopWatching = keys.signsHeads ? watchHours(context, { server: address.url, tokenFile }) : undefined
@@ -195,14 +194,4 @@ function announce(context: Context, { url, port, dataDir, tokenFile, keys }: Lis
       'Ctrl-C stops it.',
     ].join('\n'),
   })
-}
-
-/** The first token is made here, on the machine itself, never over the network. */
-async function publisherToken(server: ReleaseServer, dataDir: string): Promise<string> {
-  const file = join(dataDir, 'publisher.token')
-  if (!(await pathExists(file))) {
-    const { secret } = await server.createToken({ name: 'publisher', scopes: PUBLISHER_SCOPES, days: PUBLISHER_DAYS })
-    await writeFileAtomic(file, utf8Encode(`${secret}\n`), { mode: 0o600 })
-  }
-  return file
 }

@@ -1,4 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Journey } from '../support/journey.ts'
 
@@ -9,11 +8,7 @@ beforeEach(async () => {
 afterEach(() => journey.end())
 
 it('a beta with a code: testers who have it play it, others cannot read it, and then everyone gets the same build', async () => {
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
-  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
+  await journey.open()
   await journey.build({ 'data/a.txt': 'first', 'read.me': 'stable' })
   await journey.keyturn(['ship', '--version-name', '1.0'])
   await journey.build({ 'read.me': 'beta' })

@@ -1,4 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Journey } from '../support/journey.ts'
 
@@ -15,18 +14,16 @@ async function delivery(): Promise<readonly { level: string; message: string; me
 }
 
 it('a key that the server delivers: doctor proves that a launcher gets it, and says what is missing until then', async () => {
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
-  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
+  await journey.open()
   await journey.build({ 'data/a.txt': 'first', 'read.me': 'one' })
   await journey.keyturn(['ship', '--version-name', '1.0'])
   expect(await delivery()).toEqual([]) // players have a key file
   await journey.build({ 'read.me': 'two' })
   await journey.keyturn(['ship', '--version-name', '1.1', '--no-runtime-key-file'])
-  expect(await delivery()).toMatchObject([{ level: 'error', mend: `keyturn noise publish --to ${url} --hand-over` }])
-  await journey.keyturn(['noise', 'publish', '--to', url, '--hand-over'])
+  expect(await delivery()).toMatchObject([
+    { level: 'error', mend: `keyturn noise publish --to ${journey.server.url} --hand-over` },
+  ])
+  await journey.keyturn(['noise', 'publish', '--to', journey.server.url, '--hand-over'])
   expect(await delivery()).toMatchObject([{ level: 'ok', message: expect.stringContaining('1.1 on stable') }])
   await journey.update('player')
   expect(Object.keys(await journey.disk('player')).toSorted()).toEqual(['pack/data.m2p', 'read.me'])

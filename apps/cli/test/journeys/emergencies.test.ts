@@ -14,14 +14,7 @@ afterEach(() => journey.end())
 
 /** A studio with a server and a release. */
 async function studio(): Promise<void> {
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
-  await writeFile(
-    journey.path('game/keyturn.json'),
-    '{"schema": 1, "source": "client", "program": {"linux": "play.sh"}}',
-  )
+  await journey.open({ program: { linux: 'play.sh' } })
   const play = '#!/bin/sh\ncd "$(dirname "$0")"\necho "played $(cat read.me)" >> ../played\n'
   await journey.build({ 'data/a.txt': 'first', 'read.me': 'good', 'play.sh': play })
   await journey.keyturn(['ship', '--version-name', '1.0'])

@@ -9,11 +9,8 @@ beforeEach(async () => {
 afterEach(() => journey.end())
 
 it('the first day of a studio: from an empty folder to a player with two releases and settings of their own', async () => {
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  const home = JSON.parse(await readFile(file, 'utf8')) as object
-  await writeFile(file, JSON.stringify({ ...home, server: url }))
+  await journey.open()
+  await rm(journey.path('game/keyturn.json'))
   await journey.build({ 'data/a.txt': 'first', 'game.sh': '#!/bin/sh\nexit 0\n', 'user.cfg': 'volume=5' })
   const made = await journey.keyturn(['project', 'init', '--source', 'client'])
   expect(made).toMatchObject({ keep_suggestions: ['user.cfg'], project: { program: { linux: 'game.sh' } } })
@@ -37,11 +34,8 @@ it('the first day of a studio: from an empty folder to a player with two release
 })
 
 it('a server that is lost and replaced: the home fills the new one, and players go on where they were', async () => {
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const first = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: first.url }))
-  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
+  await journey.open()
+  const first = journey.server
   await journey.build({ 'data/a.txt': 'first', 'read.me': 'one' })
   await journey.keyturn(['ship', '--version-name', '1.0'])
   await journey.update('player')

@@ -30,13 +30,9 @@ async function killedAt(step: string, args: readonly string[]): Promise<void> {
 
 /** A studio with its next key on a stick, one release, and a player who has it. Returns the file on the stick. */
 async function studio(): Promise<string> {
-  await journey.keyturn(['init', '--product', 'my-game'])
+  await journey.open()
   const nextKey = journey.path('stick', 'next.keystore')
   await rename(journey.path('home', 'next-identity.keystore'), nextKey)
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
-  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
   await journey.build({ 'read.me': 'good' })
   await journey.keyturn(['ship', '--version-name', '1.0'])
   await journey.update('player')

@@ -1,15 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Journey } from '../support/journey.ts'
 
 let journey: Journey
 beforeEach(async () => {
   journey = await Journey.begin()
-  await journey.keyturn(['init', '--product', 'my-game'])
-  const { url } = await journey.serve('server')
-  const file = journey.path('home/home.json')
-  await writeFile(file, JSON.stringify({ ...(JSON.parse(await readFile(file, 'utf8')) as object), server: url }))
-  await writeFile(journey.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')
+  await journey.open()
   await journey.build({ 'data/a.txt': 'first', 'read.me': 'good' })
   await journey.keyturn(['ship', '--version-name', '1.0'])
 })

@@ -3,11 +3,14 @@ import type { ChildProcess } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { keyturn } from './keyturn.ts'
 import { MAIN } from './program.ts'
 
 const PASSPHRASE = 'a passphrase of the studio'
+const SERVER = fileURLToPath(new URL('../../../release-server/src/main.ts', import.meta.url))
+const DAY_MS = 86_400_000
 
 /** What a command answered with `--json`. */
 export interface Envelope {
@@ -15,6 +18,9 @@ export interface Envelope {
   readonly data?: Record<string, unknown>
   readonly error?: { readonly code: string; readonly message: string; readonly hint?: string }
 }
+
+/** What is loaded into every program before it starts: a clock that can be moved, or a measure of its memory. */
+type Preload = 'clock' | 'memory'
 
 /** Where a command runs. */
 export interface At {
@@ -38,13 +44,16 @@ export class Journey {
   readonly folder: string
   #servers: RunningServer[] = []
   #server: RunningServer | undefined
+  readonly #preload: Preload | undefined
 
-  private constructor(folder: string) {
+  private constructor(folder: string, preload: Preload | undefined) {
     this.folder = folder
+    this.#preload = preload
   }
 
-  static async begin(): Promise<Journey> {
-    const journey = new Journey(await mkdtemp(join(tmpdir(), 'keyturn-journey-')))
+  static async begin({ preload }: { readonly preload?: Preload | undefined } = {}): Promise<Journey> {
+    const journey = new Journey(await mkdtemp(join(tmpdir(), 'keyturn-journey-')), preload)
+    if (preload !== undefined) await writeFile(journey.path(preload), '0')
     await mkdir(journey.path('game'))
     await writeFile(journey.path('passphrase'), `${PASSPHRASE}\n`, { mode: 0o600 })
     return journey
@@ -60,13 +69,37 @@ export class Journey {
     return this.#server
   }
 
-  async #run(args: readonly string[], { home = 'home', cwd = this.path('game'), token }: At): Promise<Envelope> {
+  /** Moves the clock of every program, also of those that run. Needs the preload `clock`. */
+  async later(days: number): Promise<void> {
+    const file = this.path('clock')
+    await writeFile(file, String(Number(await readFile(file, 'utf8')) + days * DAY_MS))
+  }
+
+  /** Most bytes of memory that the program which ended last ever had. Needs the preload `memory`. */
+  async peakMemory(): Promise<number> {
+    return Number(await readFile(this.path('memory'), 'utf8'))
+  }
+
+  #env(home = 'home'): Record<string, string> {
+    const preload = this.#preload
+    return {
+      HOME: this.folder,
+      KEYTURN_HOME: this.path(home),
+      KEYTURN_PASSPHRASE_FILE: this.path('passphrase'),
+      ...(preload === undefined
+        ? {}
+        : {
+            NODE_OPTIONS: `--import=${new URL(`${preload}.mjs`, import.meta.url).href}`,
+            KEYTURN_TEST_PRELOAD: this.path(preload),
+          }),
+    }
+  }
+
+  async #run(args: readonly string[], { home, cwd = this.path('game'), token }: At): Promise<Envelope> {
     const outcome = await keyturn([...args, '--json', '--yes'], {
       cwd,
       env: {
-        HOME: this.folder,
-        KEYTURN_HOME: this.path(home),
-        KEYTURN_PASSPHRASE_FILE: this.path('passphrase'),
+        ...this.#env(home),
         ...(this.#server === undefined ? {} : { KEYTURN_TOKEN: token ?? this.#server.token }),
       },
     })
@@ -92,6 +125,20 @@ export class Journey {
     return ok ? 'it succeeded' : (error?.code ?? '')
   }
 
+  /**
+   * A studio on its first morning: a home, a server that the home knows, and a project.
+   *
+   * @param project - Members of `keyturn.json` beside `schema` and `source`.
+   */
+  async open(project: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.keyturn(['init', '--product', 'my-game'])
+    const { url } = await this.serve('server')
+    const file = this.path('home/home.json')
+    const home = JSON.parse(await readFile(file, 'utf8')) as object
+    await writeFile(file, JSON.stringify({ ...home, server: url }))
+    await writeFile(this.path('game/keyturn.json'), JSON.stringify({ schema: 1, source: 'client', ...project }))
+  }
+
   /** Files of the client as it is built. */
   async build(files: Readonly<Record<string, string | Uint8Array>>): Promise<void> {
     for (const [path, content] of Object.entries(files)) {
@@ -111,13 +158,7 @@ export class Journey {
   async serve(data: string, flags: readonly string[] = [], port = '0'): Promise<RunningServer> {
     const args = [MAIN, 'serve', '--json', '--port', port, '--data', this.path(data), ...flags]
     const child = spawn(process.execPath, args, {
-      env: {
-        PATH: process.env['PATH'] ?? '',
-        HOME: this.folder,
-        NODE_NO_WARNINGS: '1',
-        KEYTURN_HOME: this.path('home'),
-        KEYTURN_PASSPHRASE_FILE: this.path('passphrase'),
-      },
+      env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...this.#env() },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const { data: facts = {} } = JSON.parse(await firstLine(child)) as Envelope
@@ -134,11 +175,24 @@ export class Journey {
     return server
   }
 
-  /** A player updates, or installs. */
+  /** Runs `keyturn-server` on the storage of a server, as its operator does. Resolves to what it prints. */
+  async operate(data: string, ...args: string[]): Promise<string> {
+    const env = { ...process.env, NODE_NO_WARNINGS: '1' }
+    const child = spawn(process.execPath, [SERVER, ...args, '--data', this.path(data)], { env })
+    let [text, errors] = ['', '']
+    child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part))
+    child.stderr.setEncoding('utf8').on('data', (part: string) => (errors += part))
+    const code = await new Promise((resolve) => child.once('close', resolve))
+    if (code !== 0) throw new Error(`keyturn-server ${args.join(' ')}: ${text}${errors}`)
+    return text
+  }
+
+  /** A player updates, or installs: what is for Linux, unless flags name another `--target`. */
   async update(player: string, ...flags: string[]): Promise<Record<string, unknown>> {
     const isNew = (await readdir(this.path(player)).catch(() => [])).length === 0
     const trust = isNew ? String((await this.keyturn(['release', 'trust']))['pin']) : ''
-    const first = isNew ? ['--server', this.server.url, '--trust', trust, '--target', 'linux'] : []
+    const target = flags.includes('--target') ? [] : ['--target', 'linux']
+    const first = isNew ? ['--server', this.server.url, '--trust', trust, ...target] : []
     const args = ['update', '--dir', this.path(player), ...first, ...flags]
     return await this.keyturn(args, { cwd: this.folder, home: 'no-home' })
   }

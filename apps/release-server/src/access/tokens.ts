@@ -228,9 +228,20 @@ export class TokenChecker {
 
 /** Whether a secret is that of a stored token, which may have expired or been revoked. */
 export async function isStoredToken(records: RecordReader, secret: string): Promise<boolean> {
+  return (await storedToken(records, secret)) !== undefined
+}
+
+/** When a token ends or ended, in Unix milliseconds; undefined for one that is unknown or revoked. */
+export async function tokenExpiry(records: RecordReader, secret: string): Promise<number | undefined> {
+  const stored = await storedToken(records, secret)
+  return stored === undefined || stored.revoked_at !== null ? undefined : Date.parse(stored.expires_at)
+}
+
+async function storedToken(records: RecordReader, secret: string): Promise<StoredToken | undefined> {
   const [, id = '', secretPart = ''] = TOKEN_FORM.exec(secret) ?? []
   const stored = id === '' ? undefined : await tokens.get(records, id)
-  return stored !== undefined && timingSafeEqual(sha256(utf8Encode(secretPart)), hexDecode(stored.secret_sha256))
+  if (stored === undefined) return undefined
+  return timingSafeEqual(sha256(utf8Encode(secretPart)), hexDecode(stored.secret_sha256)) ? stored : undefined
 }
 
 function isValid(stored: StoredToken, now: number): boolean {

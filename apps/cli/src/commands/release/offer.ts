@@ -100,7 +100,14 @@ async function requireSignatures(home: HomeSession, release: StoredRelease): Pro
     throw new CliError(
       'CLI_TURN_UNREADY',
       `Release ${manifest.version} is not signed by the release keys in force (${cause.code})`,
-      { cause, hint: `Run "keyturn release sign ${manifest.version}"` },
+      {
+        cause,
+        hint:
+          cause.code === 'MAN_THRESHOLD'
+            ? 'Others have to sign too: "keyturn release cosign FOLDER" where their key is, then ' +
+              `"keyturn release sign ${manifest.version} --add-signatures FILE" here`
+            : `Run "keyturn release sign ${manifest.version}"`,
+      },
     )
   }
 }
