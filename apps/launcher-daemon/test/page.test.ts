@@ -58,11 +58,13 @@ async function stage(
   const folder = await temporaryFolder()
   const wire = { fetch: treeFetch(publisher.tree) as Fetch }
   const links: string[] = []
+  const quits: string[] = []
   const { setup, brand } = options
   daemon = await startDaemon({
     folder: setup ?? folder,
     brand,
     openLink: (address) => links.push(address),
+    onQuit: () => quits.push('asked'),
     ...(setup === undefined
       ? {}
       : {
@@ -96,7 +98,7 @@ async function stage(
   open = await context.newPage()
   open.on('request', (request) => requests.push(request.url()))
   await open.goto(daemon.pageAddress())
-  return { publisher, key, files, extra, folder, wire, page: open, requests, links }
+  return { publisher, key, files, extra, folder, wire, page: open, requests, links, quits }
 }
 
 async function text(page: Page, selector: string): Promise<string> {
@@ -133,6 +135,11 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     await page.waitForSelector('#pause:not([hidden])')
     await until(page, '#figures', /MB of/)
     await shot(page, '02-downloading')
+    const asked = page.waitForEvent('dialog')
+    await page.close({ runBeforeUnload: true }) // the download would go on without a window
+    const dialog = await asked
+    expect(dialog.type()).toBe('beforeunload')
+    await dialog.dismiss()
     await page.click('#pause')
     await until(page, '#banner', /Paused/)
     await until(page, '#state', /^Paused$/)
@@ -315,10 +322,14 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     const [locale, colorScheme, width, height] = of
     const folder = join(await temporaryFolder(), 'game')
     const brand = { name: 'Winter’s Fall', accent: '#b3202a', languages: [] }
-    const { page } = await stage({ locale, colorScheme, width, height, setup: folder, brand })
+    const { page, quits } = await stage({ locale, colorScheme, width, height, setup: folder, brand })
     await page.waitForSelector('#setup:not([hidden])')
     expect(await text(page, 'h1')).toBe(brand.name)
     expect(await page.title()).toBe(brand.name)
+    await page.waitForFunction((wanted) => document.documentElement.lang === wanted, locale)
+    await page.selectOption('#setup-language', 'cs')
+    await until(page, '#setup-install', /^Nainstalovat$/)
+    await page.selectOption('#setup-language', locale)
     await page.waitForFunction((wanted) => document.documentElement.lang === wanted, locale)
     await shot(page, `20-setup-${locale}`)
     await page.fill('#setup-folder', '/etc/passwd')
@@ -331,5 +342,9 @@ describe.skipIf(executablePath === undefined)('the page', () => {
     const [scrolled, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
     expect(scrolled).toBeLessThanOrEqual(seen as number)
     await shot(page, `22-installed-${locale}`)
+    expect((await daemon?.supervisor.snapshot())?.settings).toMatchObject({ language: locale })
+    await page.click('#settings summary')
+    await page.click('#quit')
+    await expect.poll(() => quits).toEqual(['asked'])
   })
 })

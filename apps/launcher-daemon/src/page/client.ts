@@ -27,7 +27,8 @@ function listLanguages(): void {
   const names = Object.entries(LANGUAGE_NAMES).filter(
     ([tag]) => offered.length === 0 || offered.includes(tag as Language),
   )
-  element('language').replaceChildren(...names.map(([tag, name]) => new Option(name, tag)))
+  for (const id of ['language', 'setup-language'])
+    element(id).replaceChildren(...names.map(([tag, name]) => new Option(name, tag)))
 }
 
 function banner(now: PageStatus): void {
@@ -239,6 +240,11 @@ element('notes').addEventListener('click', (event) => {
   if (address === undefined) return
   event.preventDefault() // the window has a browser profile of its own; the player's browser shows it
   if (confirm(say('openLink', { address }))) void post('open-link', { address })
+})
+element('quit').addEventListener('click', () => void post('quit'))
+// The download goes on without its window; the player should know.
+addEventListener('beforeunload', (event) => {
+  if (page.status?.activity === 'update' && page.status.state === 'fetch') event.preventDefault()
 })
 element('download-now').addEventListener('click', () => void post('update'))
 watchSettings()

@@ -10,6 +10,7 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
     <div class="fields">
       <label for="setup-folder" data-word="folderTitle"></label><input id="setup-folder" autocomplete="off" spellcheck="false" aria-describedby="setup-error">
       <span></span><small data-word="setupHint"></small>
+      <label for="setup-language" data-word="language"></label><select id="setup-language"></select>
     </div>
     <p id="setup-look" aria-live="polite"></p>
     <fieldset id="setup-choice" hidden><legend data-word="parts"></legend>
@@ -79,6 +80,7 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
         <span></span><button id="save" type="button" data-word="save"></button>
         <span></span><button id="report" type="button" data-word="report" aria-describedby="report-hint"></button>
         <span></span><small id="report-hint" data-word="reportHint"></small>
+        <span></span><button id="quit" type="button" data-word="quit"></button>
       </div>
     </details>
   </section>

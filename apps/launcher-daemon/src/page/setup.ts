@@ -1,5 +1,5 @@
 import { chosenParts, fillParts } from './parts.ts'
-import { bytes, call, element, page, say, send } from './shared.ts'
+import { bytes, call, element, page, post, say, send } from './shared.ts'
 import type { PageStatus } from './shared.ts'
 import { errorWord } from './words.ts'
 
@@ -80,6 +80,7 @@ async function lookNow(): Promise<void> {
 /** Shows the first page. */
 export function showSetup(now: PageStatus): void {
   if (!isTouched) folderField().value = now.folder
+  element<HTMLSelectElement>('setup-language').value = page.language
   const { offer } = now
   const text = JSON.stringify([offer?.components, page.language])
   if (text !== shownOffer) {
@@ -111,6 +112,8 @@ async function install(): Promise<void> {
 
 /** Listens to the first page. */
 export function watchSetup(): void {
+  const language = element<HTMLSelectElement>('setup-language')
+  language.addEventListener('change', () => void post('settings', { language: language.value }))
   element('setup-install').addEventListener('click', () => void install())
   folderField().addEventListener('input', () => {
     isTouched = true

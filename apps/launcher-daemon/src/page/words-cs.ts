@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Novinky ve verzi {version}',
   noNews: 'K této verzi nejsou poznámky.',
   openLink: 'Otevřít {address} v prohlížeči?',
+  quit: 'Ukončit',
   newsLater: 'Novinky se zde objeví po instalaci hry.',
   details: 'Podrobnosti',
   trustTitle: 'Původ',

@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Neu in Version {version}',
   noNews: 'Zu dieser Version gibt es keine Hinweise.',
   openLink: '{address} im Browser öffnen?',
+  quit: 'Beenden',
   newsLater: 'Neuigkeiten erscheinen hier, sobald das Spiel installiert ist.',
   details: 'Details',
   trustTitle: 'Herkunft',

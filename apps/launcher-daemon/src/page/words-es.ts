@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Novedades de la versión {version}',
   noNews: 'No hay notas para esta versión.',
   openLink: '¿Abrir {address} en el navegador?',
+  quit: 'Salir',
   newsLater: 'Las novedades aparecerán aquí cuando el juego esté instalado.',
   details: 'Detalles',
   trustTitle: 'Origen',

@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Nouveautés de la version {version}',
   noNews: 'Aucune note pour cette version.',
   openLink: 'Ouvrir {address} dans le navigateur ?',
+  quit: 'Quitter',
   newsLater: 'Les nouveautés apparaîtront ici une fois le jeu installé.',
   details: 'Détails',
   trustTitle: 'Origine',

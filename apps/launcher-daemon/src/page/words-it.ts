@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Novità della versione {version}',
   noNews: 'Non ci sono note per questa versione.',
   openLink: 'Aprire {address} nel browser?',
+  quit: 'Esci',
   newsLater: 'Le novità compaiono qui quando il gioco è installato.',
   details: 'Dettagli',
   trustTitle: 'Origine',

@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'バージョン {version} の新着情報',
   noNews: 'このバージョンのお知らせはありません。',
   openLink: '{address} をブラウザーで開きますか？',
+  quit: '終了',
   newsLater: 'インストールするとここに新着情報が表示されます。',
   details: '詳細',
   trustTitle: '提供元',

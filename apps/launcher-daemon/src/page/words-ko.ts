@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: '{version} 버전의 새로운 내용',
   noNews: '이 버전의 안내가 없습니다.',
   openLink: '브라우저에서 {address} 주소를 열까요?',
+  quit: '종료',
   newsLater: '게임을 설치하면 새 소식이 여기에 표시됩니다.',
   details: '자세히',
   trustTitle: '출처',

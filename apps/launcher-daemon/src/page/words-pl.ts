@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Nowości w wersji {version}',
   noNews: 'Do tej wersji nie ma opisu zmian.',
   openLink: 'Otworzyć {address} w przeglądarce?',
+  quit: 'Zamknij',
   newsLater: 'Nowości pojawią się tutaj po zainstalowaniu gry.',
   details: 'Szczegóły',
   trustTitle: 'Pochodzenie',

@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Novidades da versão {version}',
   noNews: 'Não há notas para esta versão.',
   openLink: 'Abrir {address} no navegador?',
+  quit: 'Sair',
   newsLater: 'As novidades aparecem aqui quando o jogo estiver instalado.',
   details: 'Detalhes',
   trustTitle: 'Origem',

@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Новое в версии {version}',
   noNews: 'К этой версии нет описания.',
   openLink: 'Открыть {address} в браузере?',
+  quit: 'Выйти',
   newsLater: 'Новости появятся здесь после установки игры.',
   details: 'Подробности',
   trustTitle: 'Происхождение',

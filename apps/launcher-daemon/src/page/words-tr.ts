@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: '{version} sürümündeki yenilikler',
   noNews: 'Bu sürüm için not yok.',
   openLink: '{address} tarayıcıda açılsın mı?',
+  quit: 'Çıkış',
   newsLater: 'Oyun yüklenince yenilikler burada görünür.',
   details: 'Ayrıntılar',
   trustTitle: 'Kaynak',

@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: 'Нове у версії {version}',
   noNews: 'До цієї версії немає опису.',
   openLink: 'Відкрити {address} у браузері?',
+  quit: 'Вийти',
   newsLater: 'Новини з’являться тут після встановлення гри.',
   details: 'Подробиці',
   trustTitle: 'Походження',

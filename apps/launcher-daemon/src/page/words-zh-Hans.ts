@@ -42,6 +42,7 @@ export const words: Words = {
   newsOf: '版本 {version} 的新内容',
   noNews: '此版本没有说明。',
   openLink: '在浏览器中打开 {address}？',
+  quit: '退出',
   newsLater: '安装游戏后，最新动态会显示在这里。',
   details: '详细信息',
   trustTitle: '来源',

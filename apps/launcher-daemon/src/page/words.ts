@@ -61,6 +61,7 @@ export const english = {
   newsOf: 'New in version {version}',
   noNews: 'There are no notes for this version.',
   openLink: 'Open {address} in your browser?',
+  quit: 'Quit',
   newsLater: 'News appears here once the game is installed.',
   details: 'Details',
   trustTitle: 'Origin',

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { LauncherError, storedSettings } from '@keyturn/install-engine'
 import type { Settings } from '@keyturn/install-engine'
@@ -23,6 +24,12 @@ export interface PlayerContext {
   readonly stateFolder: string
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
+  /** Starts the launcher once more, when a newer one has been fetched for a release; seam for tests. */
+  readonly startAgain?: (() => void) | undefined
+}
+
+function startAgain(): void {
+  spawn(process.execPath, [], { detached: true, stdio: 'ignore' }).unref()
 }
 
 /** A launcher without a page and without work ends after this time. */
@@ -37,6 +44,7 @@ const CONFIRM_MS = 10_000
 export class PlayerSession {
   readonly #context: PlayerContext
   readonly #done = new AbortController()
+  #isRenewed = false
 
   constructor(context: PlayerContext) {
     this.#context = context
@@ -55,7 +63,8 @@ export class PlayerSession {
     try {
       await openWindow(daemon.pageAddress(), { folder: stateFolder, env: this.#context.env })
       // The launcher works as it is; the next start looks again.
-      if (config.server !== '') void update.check().catch(() => undefined)
+      const first = config.server === '' ? Promise.resolve(false) : update.check().catch(() => false)
+      this.#renewWhenTooOld(daemon, async () => (await first) || (await update.check()))
       await this.#untilIdle(daemon)
     } finally {
       clearTimeout(timer)
@@ -64,7 +73,22 @@ export class PlayerSession {
       await daemon.close()
     }
     await update.confirm()
+    if (this.#isRenewed) (this.#context.startAgain ?? startAgain)()
     return 0
+  }
+
+  /** A release that needs a newer launcher: this one fetches it, ends, and starts again as that one. */
+  #renewWhenTooOld({ supervisor }: Daemon, fetchNewer: () => Promise<boolean>): void {
+    let isAsked = false
+    const look = async (): Promise<void> => {
+      const { lastError } = await supervisor.snapshot()
+      if (isAsked || lastError?.code !== 'MAN_LAUNCHER_TOO_OLD') return
+      isAsked = true
+      if (!(await fetchNewer()) || supervisor.isBusy) return // a game that runs is not left alone
+      this.#isRenewed = true
+      this.#done.abort()
+    }
+    supervisor.listen(({ type }) => void (type === 'changed' && look().catch(() => undefined)))
   }
 
   /** A second start shows the first one's page. */

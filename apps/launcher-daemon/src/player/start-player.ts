@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { printable } from '@keyturn/primitives'
 import '../bounded-memory.ts'
 import { LauncherProgram } from '../program/program.ts'
 import { parsePlayerConfig } from '../player-config.ts'
 import { PlayerSession } from './player-session.ts'
+import { SelfUpdate } from './self-update.ts'
 import { defaultFolder } from './default-folder.ts'
 import { confirmBundle, runningVersion } from './bundle-pointer.ts'
 import { readPlayerState } from './player-state.ts'
@@ -51,11 +53,22 @@ async function run(start: PlayerStart, stop: AbortController): Promise<number> {
       config,
       stateFolder,
       folder: installFolder ?? defaultFolder(context),
+      updateLauncher: async () => await new SelfUpdate({ ...context, folder: stateFolder }).check(),
       runningVersion: () => runningVersion(stateFolder, start.runningSha256, config.version),
     },
   })
   const code = await program.run(argv)
+  if (program.isForNewer) return await runAgain(argv)
   // A bundle that ended a command well works, without a window too: scripts may start it again and again.
   if (code === 0) await confirmBundle(stateFolder, start.runningSha256)
   return code
+}
+
+/** The same command once more: the loader takes the bundle that was just fetched. */
+async function runAgain(argv: readonly string[]): Promise<number> {
+  const child = spawn(process.execPath, argv, { stdio: 'inherit' })
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code) => resolve(code ?? 70))
+  })
 }

@@ -23,4 +23,6 @@ export interface PlayerDefaults {
   readonly folder: string
   /** Version of the bundle that runs, for reports; default: that of the executable. */
   readonly runningVersion?: (() => Promise<string>) | undefined
+  /** Fetches a newer launcher; whether the next start is one. Asked when a release needs it. */
+  readonly updateLauncher?: (() => Promise<boolean>) | undefined
 }

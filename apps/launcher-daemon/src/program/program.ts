@@ -54,6 +54,7 @@ type Answer = { readonly data: { [name: string]: JsonValue }; readonly text: str
 export class LauncherProgram {
   readonly #environment: ProgramEnvironment
   #exitCode = 0
+  #isForNewer = false
   #keeping: Promise<void> | undefined
 
   constructor(environment: ProgramEnvironment) {
@@ -63,6 +64,11 @@ export class LauncherProgram {
   /** What players type: the name of the executable that a studio made. */
   get #name(): string {
     return this.#environment.player?.config.id ?? 'keyturn-launcher'
+  }
+
+  /** Whether the command has to run again, by the newer launcher that was fetched for it; nothing was printed. */
+  get isForNewer(): boolean {
+    return this.#isForNewer
   }
 
   /** Runs a command line and returns its exit code. */
@@ -218,8 +224,16 @@ export class LauncherProgram {
     } catch (thrown) {
       printer.end()
       await this.#keeping
-      this.#exitCode = this.#fail(name, thrown, json)
+      this.#isForNewer = await this.#fetchesNewer(thrown)
+      if (!this.#isForNewer) this.#exitCode = this.#fail(name, thrown, json)
     }
+  }
+
+  /** A release that needs a newer launcher makes a studio's launcher fetch one. */
+  async #fetchesNewer(thrown: unknown): Promise<boolean> {
+    const { updateLauncher } = this.#environment.player ?? {}
+    if (updateLauncher === undefined || asKeyturnError(thrown).code !== 'MAN_LAUNCHER_TOO_OLD') return false
+    return await updateLauncher().catch(() => false) // the release's own refusal is what counts
   }
 
   async #open(flags: Flags, printer: EventPrinter): Promise<OpenInstall> {
