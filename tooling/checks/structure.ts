@@ -90,7 +90,7 @@ function checkInside({ group, folder, path }: Member): string[] {
 
 function checkArrows({ folder, manifest }: Member, file: string, names: readonly string[]): string[] {
   const allowed = ARROWS.get(folder) ?? []
-  const declared = { ...manifest.dependencies, ...manifest.optionalDependencies }
+  const declared = { ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies }
   return names.flatMap((name) => {
     if (name.startsWith('.') || name.startsWith('node:') || name.startsWith('#')) return []
     const parts = name.split('/')

@@ -24,22 +24,27 @@ function run(home: string, program: string, ...args: readonly string[]): string 
   return `${stdout}${stderr}`
 }
 
-/** As the README says: other bundlers than Vite do not copy the file. */
-const NAME_ZSTD = `import { setZstdUrl } from '@keyturn/m2pack-format/web'\nsetZstdUrl('/zstd.wasm')\n`
+/** As the README says: other bundlers than Vite do not copy the file, and workerd takes a compiled module only. */
+const ZSTD: Readonly<Partial<Record<Runtime['kind'], string>>> = {
+  esbuild: `export const zstd = { url: '/zstd.wasm' }`,
+  workerd: `import module from './zstd.wasm'\nexport const zstd = { module }`,
+}
+
+function copyZstd(home: string, folder: string): void {
+  cpSync(join(installed(home, '@bokuweb/zstd-wasm'), 'dist/web/zstd.wasm'), join(folder, 'zstd.wasm'))
+}
 
 function writeEntry(home: string, runtime: Runtime, print: string, around: (call: string) => string): string {
   const list = programsOf(runtime).map((name) => `['${name}', () => import('./${name}.mjs')]`)
   const call = `runPrograms([${list.join(', ')}], ${print})`
   const name = `entry-${runtime.kind}.mjs`
-  writeFileSync(
-    join(home, name),
-    `${runtime.kind === 'esbuild' ? NAME_ZSTD : ''}import { runPrograms } from './harness.mjs'\n${around(call)}\n`,
-  )
+  writeFileSync(join(home, 'zstd.mjs'), `${ZSTD[runtime.kind] ?? 'export const zstd = undefined'}\n`)
+  writeFileSync(join(home, name), `import { runPrograms } from './harness.mjs'\n${around(call)}\n`)
   return name
 }
 
 function bundleWithEsbuild(home: string, entry: string, target: string): void {
-  const flags = ['--bundle', '--format=esm', '--platform=browser', '--log-level=error']
+  const flags = ['--bundle', '--format=esm', '--platform=browser', '--log-level=error', '--external:*.wasm']
   run(home, process.execPath, installed(home, 'esbuild/bin/esbuild'), entry, ...flags, `--outfile=${target}`)
 }
 
@@ -48,7 +53,9 @@ export function runInWorkerd(home: string, runtime: Runtime): Outcome[] {
   const print = `(line) => console.log('OUTCOME ' + JSON.stringify(line))`
   const entry = writeEntry(home, runtime, print, (call) => `export default { test: () => ${call} }`)
   bundleWithEsbuild(home, entry, 'worker.js')
-  const worker = '(modules = [(name = "worker", esModule = embed "worker.js")], compatibilityDate = "2026-11-01")'
+  copyZstd(home, home)
+  const modules = '(name = "worker", esModule = embed "worker.js"), (name = "zstd.wasm", wasm = embed "zstd.wasm")'
+  const worker = `(modules = [${modules}], compatibilityDate = "2026-11-01")`
   writeFileSync(
     join(home, 'config.capnp'),
     `using Workerd = import "/workerd/workerd.capnp";
@@ -110,7 +117,7 @@ export async function runInBrowser(home: string, runtime: Runtime): Promise<Outc
   } else {
     writeFileSync(join(folder, 'index.html'), page('/bundle.js'))
     bundleWithEsbuild(home, entry, join(folder, 'bundle.js'))
-    cpSync(join(installed(home, '@bokuweb/zstd-wasm'), 'dist/web/zstd.wasm'), join(folder, 'zstd.wasm'))
+    copyZstd(home, folder)
   }
   return await visit(folder)
 }

@@ -73,6 +73,16 @@ export const keystoreErrors = {
     meaning: 'The keystore could not be read or written; what was there before is untouched.',
     remedy: 'See the cause: space, permissions, a missing folder.',
   },
+  KEY_AGE: {
+    kind: 'auth',
+    meaning: 'A file of age does not open: other keys or another passphrase, a changed file, or not of age.',
+    remedy: 'Give an identity that the file was made for, or its passphrase.',
+  },
+  KEY_AGE_MISSING: {
+    kind: 'unavailable',
+    meaning: 'The optional package age-encryption is not installed.',
+    remedy: 'Install it: npm install age-encryption.',
+  },
   KEY_KEYCHAIN_FORGOT: {
     kind: 'unavailable',
     meaning: 'The keychain of this machine does not hold the secret that this keystore was made with.',

@@ -1,4 +1,4 @@
-import { createSha256, printable, wipe } from '@keyturn/primitives'
+import { createSha256, printable, requireMembers, requireText, wipe } from '@keyturn/primitives'
 import { zstd } from '#zstd'
 import { plainFormAt, segmentAt, spanOf } from './entries.ts'
 import type { ArchiveEntry, EntryTable, TableForm } from './entries.ts'
@@ -23,9 +23,10 @@ import type { TrustOptions } from './verifiers.ts'
 import { verifyEntries } from './verify.ts'
 import type { VerifyOptions, VerifyReport } from './verify.ts'
 import type { FormatVersion } from './version.ts'
+import type { ZstdOptions } from './zstd-codec.ts'
 
 /** Options of {@link openArchive}. */
-export interface OpenOptions extends TrustOptions {
+export interface OpenOptions extends TrustOptions, ZstdOptions {
   /** Needed to read or verify payloads; kept out of the archive, its slots are unwrapped at once. */
   readonly contentKey?: ContentKey | undefined
   /** Raised limits. */
@@ -60,6 +61,7 @@ export interface StreamOptions extends LookUpOptions {
  */
 export async function openArchive(source: ByteSource, options: OpenOptions): Promise<Archive> {
   checkSource(source)
+  requireMembers(options, 'options', [])
   const { verifiers, contentKey, manifestOnly = false } = options
   checkVerifiers(verifiers)
   if (contentKey !== undefined) checkContentKey(contentKey)
@@ -77,7 +79,7 @@ export async function openArchive(source: ByteSource, options: OpenOptions): Pro
   const manifest = parseManifest(bytes, header, limits, contentKey)
   const gaps = manifest.table === undefined ? [] : checkLayout(header, manifest.table.entries, size)
   const slots = contentKey === undefined ? undefined : unlock(manifest, contentKey)
-  await zstd.ready()
+  await zstd.ready(options.zstd)
   return new Archive({ source, header, manifestBytes: bytes, manifest, gaps, slots, options })
 }
 
@@ -231,6 +233,7 @@ export class Archive {
 
   /** Finds a file, or `undefined`. */
   find(path: string, { fold = false }: LookUpOptions = {}): ArchiveEntry | undefined {
+    requireText(path, 'path')
     if (!fold) return this.#entryTable.get(path)
     this.#byFold ??= new Map(this.entries.map((entry) => [foldPath(entry.path), entry]))
     return this.#byFold.get(foldPath(path))

@@ -1,4 +1,12 @@
-import { concatBytes, ContentCutter, createSha256, equalBytes, printable, sha256 } from '@keyturn/primitives'
+import {
+  concatBytes,
+  ContentCutter,
+  createSha256,
+  equalBytes,
+  printable,
+  requireIterable,
+  sha256,
+} from '@keyturn/primitives'
 import { zstd } from '#zstd'
 import type { Archive } from './archive.ts'
 import type { BuildResult } from './build-result.ts'
@@ -24,18 +32,20 @@ import { segmentAt, segmentBytes, segmentCountOf, SEGMENT_RECORD_BYTES } from '.
 import type { ArchiveEntry, Compression, EntryRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { finishArchive } from './finish.ts'
-import { SlotKey } from './keys.ts'
+import { checkKeys, SlotKey } from './keys.ts'
 import { alignUp } from './layout.ts'
 import { HEADER_BYTES, TAG_BYTES } from './limits.ts'
 import { holds, OldSegments } from './old-segments.ts'
 import { segmentRecord, segmentRecord2 } from './segment-record.ts'
 import { compressIfWorthwhile, compressSegment, FileCipher } from './segment.ts'
 import type { SealedSegment } from './segment.ts'
+import { checkSink } from './source.ts'
 import type { ByteSink } from './source.ts'
 import type { Progress } from './verify.ts'
+import type { ZstdOptions } from './zstd-codec.ts'
 
 /** Options of {@link buildArchive}. */
-export interface BuildOptions extends BuildKeys, BuildFormatOptions {
+export interface BuildOptions extends BuildKeys, BuildFormatOptions, ZstdOptions {
   /**
    * The archive this one follows, opened with its verifier: unchanged files keep their slot and, where its payloads are
    * there, version and segment sizes equal, their stored bytes; in version 2 so do unchanged segments.
@@ -66,13 +76,14 @@ export async function buildArchive(
   sink: ByteSink,
   options: BuildOptions,
 ): Promise<BuildResult> {
-  if (typeof (sink as Partial<ByteSink> | undefined)?.write !== 'function')
-    throw new TypeError('sink must have write(bytes, position)')
+  requireIterable(files, 'files')
+  checkSink(sink)
+  checkKeys(options)
   const format = resolveFormat(options)
   const planned = planFiles(files, format.ymirPrefix)
   const slots = resolveSlots(options, options.previous)
   try {
-    await zstd.ready()
+    await zstd.ready(options.zstd)
     return await new ArchiveBuilder(sink, options, format, slots).build(planned)
   } finally {
     releaseSlots(slots, options.slots)

@@ -1,4 +1,4 @@
-import { hexEncode } from '@keyturn/primitives'
+import { hexEncode, requireMembers } from '@keyturn/primitives'
 import { MAX_U32 } from './limits.ts'
 import { checkPublicKey } from './verifiers.ts'
 import type { Verifiers } from './verifiers.ts'
@@ -24,6 +24,7 @@ const DEFAULT_MAPPING_NAME = 'Local\\M2PackSharedKeys'
  * @throws {@link M2pError} `M2P_KEY_INVALID`.
  */
 export function exportClientConfig(verifiers: Verifiers, options: ClientConfigOptions = {}): string {
+  requireMembers(verifiers, 'verifiers', ['get', 'size'])
   const slots = [...verifiers].sort(([left], [right]) => left - right)
   if (slots.length === 0) throw new RangeError('verifiers must hold at least one public key')
   for (const [keyId, publicKey] of slots) {

@@ -1,4 +1,4 @@
-import { equalBytes } from '@keyturn/primitives'
+import { equalBytes, requireIterable } from '@keyturn/primitives'
 import { logicalPath } from './paths.ts'
 
 /**
@@ -22,6 +22,8 @@ export interface TreeDiff {
 
 /** Compares two trees; no key is needed. */
 export function diffTrees(left: Iterable<DiffSide>, right: Iterable<DiffSide>): TreeDiff {
+  requireIterable(left, 'left')
+  requireIterable(right, 'right')
   const before = new Map([...left].map((file) => [logicalPath(file.path), file]))
   const added: string[] = []
   const changed: string[] = []

@@ -1,3 +1,4 @@
+import { requireMembers } from '@keyturn/primitives'
 import { NONCE_BYTES } from './limits.ts'
 import type { FormatVersion } from './version.ts'
 
@@ -109,6 +110,7 @@ export function segmentAt({ segments, version }: EntryRecord, index: number): Se
 
 /** Where in the archive each segment of a file starts. */
 export function segmentOffsets(entry: EntryRecord): number[] {
+  requireMembers(entry, 'entry', ['offset', 'segments'])
   let { offset } = entry
   return Array.from({ length: segmentTotal(entry) }, (_, index) => {
     const start = offset

@@ -1,3 +1,4 @@
+import { requireText } from '@keyturn/primitives'
 /** A letter without dot that the full case folding leaves alone, though it has an upper case: `ı`. */
 const DOTLESS_I = '\u0131'
 
@@ -24,6 +25,7 @@ function foldCharacter(character: string): string {
  * agree.
  */
 export function foldName(name: string): string {
+  requireText(name, 'name')
   if (!NOT_ASCII.test(name)) return name.toLowerCase()
   let folded = ''
   for (const character of name) folded += foldCharacter(character)

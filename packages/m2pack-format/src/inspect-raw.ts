@@ -1,5 +1,6 @@
 import { blake2b256, ed25519Verify, equalBytes, sha256 } from '@keyturn/primitives'
 import { defaultLimits } from './limits.ts'
+import { checkSource } from './source.ts'
 import type { ByteSource } from './source.ts'
 
 /** How a header may be laid out: where its numbers are, what they cover, and what hashes and verifies. */
@@ -99,6 +100,7 @@ function findSignature(
  * @param publicKey - `signing.pub` of the maker of the file.
  */
 export async function inspectRaw(source: ByteSource, publicKey?: Uint8Array): Promise<RawInspection> {
+  checkSource(source)
   const head = Uint8Array.from(await source.read(0, Math.min(HEAD_BYTES, source.size)))
   const layouts: RawLayout[] = []
   const seen = new Set<string>()

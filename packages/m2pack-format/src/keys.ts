@@ -4,6 +4,8 @@ import {
   hmacSha256,
   openXChaCha20Poly1305,
   PrimitivesError,
+  requireBytes,
+  requireMembers,
   sealXChaCha20Poly1305,
   utf8Encode,
   wipe,
@@ -69,10 +71,19 @@ function u16Bytes(value: number): Uint8Array<ArrayBuffer> {
 }
 
 /** Refuses a content key of wrong length or an impossible key_id: a misused API. */
-export function checkContentKey({ keyId, key }: ContentKey): void {
+export function checkContentKey(contentKey: ContentKey): void {
+  requireMembers(contentKey, 'contentKey', ['keyId', 'key'])
+  const { keyId, key } = contentKey
   if (!Number.isInteger(keyId) || keyId < 1 || keyId > MAX_U32)
     throw new RangeError('key_id must be an integer from 1 to 2^32 - 1')
   if (!(key instanceof Uint8Array) || key.length !== 32) throw new TypeError('The content key must be 32 bytes')
+}
+
+/** Refuses options without the keys that every writer needs. @throws TypeError. */
+export function checkKeys(options: { readonly contentKey: ContentKey; readonly signingSeed: Uint8Array }): void {
+  requireMembers(options, 'options', [])
+  checkContentKey(options.contentKey)
+  requireBytes(options.signingSeed, 'signingSeed')
 }
 
 /** Refuses slots that no archive could carry: a misused API. */
@@ -86,6 +97,7 @@ export function checkSlots(slots: SlotSecrets): void {
 
 /** Slot 1 of a publisher who keeps no slots: HMAC-SHA-256(content key, label). A fresh secret; the caller wipes it. */
 export function deriveFirstSlot(contentKey: Uint8Array): Uint8Array {
+  requireBytes(contentKey, 'contentKey')
   return hmacSha256(contentKey, LABELS.firstSlot)
 }
 
@@ -93,7 +105,9 @@ export function deriveFirstSlot(contentKey: Uint8Array): Uint8Array {
  * What an archive says about its content key without giving it away, so that a wrong key is refused before any
  * payload is touched and no ciphertext opens under two keys. Also named in the signed release manifest.
  */
-export function keyCommitment({ keyId, key }: ContentKey): Uint8Array {
+export function keyCommitment(contentKey: ContentKey): Uint8Array {
+  requireMembers(contentKey, 'contentKey', ['keyId', 'key'])
+  const { keyId, key } = contentKey
   return hmacSha256(key, LABELS.commitment, u32Bytes(keyId))
 }
 

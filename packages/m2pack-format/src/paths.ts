@@ -1,4 +1,4 @@
-import { printable } from '@keyturn/primitives'
+import { printable, requireText } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
 import { foldName } from './fold.ts'
 import { MAX_PATH_BYTES, MAX_PATH_PARTS } from './limits.ts'
@@ -52,6 +52,7 @@ function utf8Length(text: string): number {
 
 /** The path as it is checked, compared and extracted: `d:/ymir work/…` becomes `ymir work/…`. */
 export function logicalPath(path: string): string {
+  requireText(path, 'path')
   return path.startsWith(YMIR_PREFIX) ? path.slice(YMIR_PREFIX.length - YMIR_FOLDER.length) : path
 }
 
@@ -67,6 +68,7 @@ export function ymirPath(path: string): string {
  * @throws {@link M2pError} `M2P_PATH`; `M2P_LIMIT` beyond 1024 bytes or 32 parts.
  */
 export function checkPath(path: string): void {
+  requireText(path, 'path')
   const bytes = utf8Length(path)
   if (bytes > MAX_PATH_BYTES) {
     throw new M2pError(

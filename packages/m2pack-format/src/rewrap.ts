@@ -1,12 +1,12 @@
-import { blake2b256 } from '@keyturn/primitives'
+import { blake2b256, requireMembers } from '@keyturn/primitives'
 import type { Archive } from './archive.ts'
 import { M2pError } from './errors.ts'
 import { signedHeader } from './finish.ts'
 import { HEADER_BYTES } from './limits.ts'
-import { checkContentKey, keyCommitment, wrapSlot } from './keys.ts'
+import { checkKeys, keyCommitment, wrapSlot } from './keys.ts'
 import type { ContentKey } from './keys.ts'
 import { writeManifest } from './manifest.ts'
-import { readExactly } from './source.ts'
+import { checkSink, readExactly } from './source.ts'
 import type { ByteSink } from './source.ts'
 
 /** Options of {@link rewrapArchive}. */
@@ -47,11 +47,10 @@ const COPY_BYTES = 4 * 1024 * 1024
  *
  * @param archive - Opened with its verifier and its present content key.
  */
-export function rewrapParts(
-  archive: Archive,
-  { contentKey, signingSeed, sealTable = false }: RewrapOptions,
-): RewrappedParts {
-  checkContentKey(contentKey)
+export function rewrapParts(archive: Archive, options: RewrapOptions): RewrappedParts {
+  requireMembers(archive, 'archive', ['header', 'source'])
+  checkKeys(options)
+  const { contentKey, signingSeed, sealTable = false } = options
   if (contentKey.keyId === archive.keyId)
     throw new RangeError(`key_id ${contentKey.keyId} is the one the archive has already`)
   const secrets = archive.slotSecrets()
@@ -94,6 +93,7 @@ export function rewrapParts(
  * @param archive - Opened with its verifier and its present content key.
  */
 export async function rewrapArchive(archive: Archive, sink: ByteSink, options: RewrapOptions): Promise<RewrapResult> {
+  checkSink(sink)
   const { header, manifest, manifestOffset, result } = rewrapParts(archive, options)
   await copyRange(archive, sink, { start: HEADER_BYTES, end: manifestOffset }, options.signal)
   await sink.write(manifest, manifestOffset)

@@ -1,3 +1,4 @@
+import { requireBytes, requireMembers } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
 
 /** Random access to bytes: a file, memory, a Blob, a server that answers ranges, or a failing double. */
@@ -17,23 +18,31 @@ export interface ByteSink {
 /**
  * Refuses what is not a source at the door, before it fails somewhere inside: bytes given in place of a source, mostly.
  *
+ * @param name - What the caller knows it by.
  * @throws TypeError.
  */
-export function checkSource(source: ByteSource): void {
+export function checkSource(source: ByteSource, name = 'source'): void {
   const { size, read } = (source ?? {}) as Partial<ByteSource>
   if (typeof size === 'number' && typeof read === 'function') return
   const hint = (source as unknown) instanceof Uint8Array ? ': wrap bytes in memorySource(bytes)' : ''
-  throw new TypeError(`source must have size and read${hint}`)
+  throw new TypeError(`${name} must have size and read${hint}`)
+}
+
+/** Refuses what is not a sink at the door. @throws TypeError. */
+export function checkSink(sink: ByteSink): void {
+  if (typeof (sink as Partial<ByteSink> | undefined)?.write !== 'function')
+    throw new TypeError('sink must have write(bytes, position)')
 }
 
 /** Bytes in memory as a source. */
 export function memorySource(bytes: Uint8Array): ByteSource {
-  if (!(bytes instanceof Uint8Array)) throw new TypeError('bytes must be a Uint8Array')
+  requireBytes(bytes, 'bytes')
   return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) }
 }
 
 /** A Blob or File as a source: only what is read is loaded. */
 export function blobSource(blob: Blob): ByteSource {
+  requireMembers(blob, 'blob', ['size', 'slice'])
   return {
     size: blob.size,
     read: async (offset, length) => new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()),
@@ -46,6 +55,7 @@ export class MemorySink implements ByteSink {
   #length = 0
 
   write(bytes: Uint8Array, position: number): void {
+    requireBytes(bytes, 'bytes')
     const end = position + bytes.length
     if (end > this.#bytes.length) {
       const grown = new Uint8Array(Math.max(end, this.#bytes.length * 2))

@@ -1,4 +1,4 @@
-import { blake2b256, ed25519Verify, equalBytes, isStrongEd25519PublicKey } from '@keyturn/primitives'
+import { blake2b256, ed25519Verify, equalBytes, isStrongEd25519PublicKey, requireBytes } from '@keyturn/primitives'
 import { M2pError } from './errors.ts'
 import type { ArchiveHeader } from './header.ts'
 
@@ -33,6 +33,7 @@ export function checkVerifiers(verifiers: Verifiers | 'unchecked'): void {
  * @throws {@link M2pError} `M2P_KEY_INVALID`.
  */
 export function checkPublicKey(publicKey: Uint8Array): void {
+  requireBytes(publicKey, 'publicKey')
   if (publicKey.length !== 32 || !isStrongEd25519PublicKey(publicKey)) {
     throw new M2pError(
       'M2P_KEY_INVALID',

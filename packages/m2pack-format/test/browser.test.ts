@@ -20,6 +20,7 @@ const roots: Readonly<Record<string, string>> = {
   '/m2pack/': folder('../dist/'),
   '/primitives/': folder('../../primitives/dist/'),
   '/zstd/': folder('../node_modules/@bokuweb/zstd-wasm/dist/web/'),
+  '/elsewhere/': folder('../node_modules/@bokuweb/zstd-wasm/dist/web/'),
   '/noble/': folder('../../primitives/node_modules/@noble/'),
 }
 
@@ -55,9 +56,16 @@ window.run = async ({ contentKeyHex, publicKeyHex, seedHex, slotHex, version }) 
     range: hexEncode(sha256(new Uint8Array(parts))), refused, built: hexEncode(blake2b256(sink.bytes())),
   }
 }
-window.open = async (publicKeyHex, version = 1) => {
+window.zstd = {
+  url: () => ({ url: '/elsewhere/zstd.wasm' }),
+  module: async () => ({ module: await WebAssembly.compileStreaming(fetch('/elsewhere/zstd.wasm')) }),
+  bytes: async () => ({ bytes: new Uint8Array(await (await fetch('/elsewhere/zstd.wasm')).arrayBuffer()) }),
+  missing: () => ({ url: '/nowhere/zstd.wasm' }),
+}
+window.open = async (publicKeyHex, version = 1, from = undefined) => {
   const verifiers = new Map([[7, hexDecode(publicKeyHex)]])
-  const archive = await openArchive(await httpSource('/archive-' + version + '.m2p'), { verifiers })
+  const zstd = await window.zstd[from]?.()
+  const archive = await openArchive(await httpSource('/archive-' + version + '.m2p'), { verifiers, zstd })
   return archive.entries.length
 }
 </script>`
@@ -112,7 +120,7 @@ describe.skipIf(browser === undefined)('in a browser', () => {
           .writeHead(206, { 'content-range': `bytes ${from}-${last}/${archive.length}`, etag: '"1"' })
           .end(archive.subarray(Number(from), last + 1))
       }
-      if (url.endsWith('.wasm') && !hasWasm) return void response.writeHead(404).end()
+      if (url === '/zstd/zstd.wasm' && !hasWasm) return void response.writeHead(404).end()
       const { path, moved } = resolve(url) ?? {}
       if (path === undefined) return void response.writeHead(404).end()
       if (moved !== undefined) return void response.writeHead(302, { location: moved }).end()
@@ -185,6 +193,32 @@ describe.skipIf(browser === undefined)('in a browser', () => {
         code: 'M2P_ZSTD_UNAVAILABLE',
         hint: expect.stringMatching(/zstd\.wasm|wasm-unsafe-eval/),
       })
+    } finally {
+      hasWasm = true
+      await running.close()
+    }
+  })
+
+  // Where a bundler left the file out: each form is tried where the default would fail.
+  it('zstd from an address, a module and bytes; what is missing is refused, and tried again', async () => {
+    hasWasm = false
+    const running = await chromium.launch({
+      executablePath: browser as string,
+      args: ['--no-sandbox', '--disable-gpu'],
+    })
+    try {
+      const tab = await running.newPage()
+      const found: unknown[] = []
+      for (const from of ['url', 'module', 'bytes']) {
+        await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+        await tab.waitForFunction('window.run !== undefined')
+        const open = (how: string): string => `window.open('${hexEncode(publicKey)}', 1, '${how}')`
+        found.push(await tab.evaluate(`${open('missing')}.then(String, ({ code }) => code)`))
+        found.push(await tab.evaluate(open(from)))
+      }
+      const count = Object.keys(variedFiles()).length
+      const each = ['M2P_ZSTD_UNAVAILABLE', count]
+      expect(found).toEqual([...each, ...each, ...each])
     } finally {
       hasWasm = true
       await running.close()

@@ -138,6 +138,11 @@ export const noiseKeysErrors = {
     meaning: 'A transport message does not open; the session is ended.',
     remedy: 'Start a new handshake.',
   },
+  NK_TRUNCATED: {
+    kind: 'auth',
+    meaning: 'A stream ended inside a message or without the message that ends it.',
+    remedy: 'Do not use what came as if it were whole; connect again.',
+  },
   NK_LIMIT: {
     kind: 'input',
     meaning: 'A message, name or count is over its limit.',

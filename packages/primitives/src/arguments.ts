@@ -15,6 +15,12 @@ export function requireList(value: unknown, name: string): asserts value is read
   if (!Array.isArray(value)) throw new TypeError(`${name} must be an array`)
 }
 
+/** Refuses what cannot be walked through. @throws TypeError that names the argument. */
+export function requireIterable(value: unknown, name: string): asserts value is Iterable<unknown> {
+  if (typeof (value as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function')
+    throw new TypeError(`${name} must be iterable`)
+}
+
 /**
  * Refuses what is not an object with these members.
  *

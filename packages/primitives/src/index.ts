@@ -8,7 +8,7 @@ export {
 } from './aead.ts'
 export type { AeadOptions, AeadOutputOptions } from './aead.ts'
 export { x25519, x25519PublicKey } from './agreement.ts'
-export { requireBytes, requireList, requireMembers, requireText } from './arguments.ts'
+export { requireBytes, requireIterable, requireList, requireMembers, requireText } from './arguments.ts'
 export { backendName } from './backend-name.ts'
 export { compareBytes, concatBytes, equalBytes, Reader, Writer } from './bytes.ts'
 export { collectBytes } from './collect-bytes.ts'

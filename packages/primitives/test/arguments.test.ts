@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { namesLeftOutArguments } from '../../../tooling/vitest/left-out-arguments.ts'
 import type { LeftOut } from '../../../tooling/vitest/left-out-arguments.ts'
-import { requireBytes, requireList, requireMembers, requireText } from '../src/index.ts'
+import { requireBytes, requireIterable, requireList, requireMembers, requireText } from '../src/index.ts'
 
 const rows: readonly LeftOut[] = [
   ['requireBytes()', 'key', (nothing) => requireBytes(nothing, 'key')],
   ['requireText()', 'name', (nothing) => requireText(nothing, 'name')],
   ['requireList()', 'files', (nothing) => requireList(nothing, 'files')],
+  ['requireIterable()', 'files', (nothing) => requireIterable(nothing, 'files')],
   ['requireMembers()', 'source', (nothing) => requireMembers(nothing, 'source', ['size', 'read'])],
 ]
 

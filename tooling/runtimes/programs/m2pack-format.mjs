@@ -1,5 +1,6 @@
 import { buildArchive, MemorySink, memorySource, openArchive, rewrapArchive } from '@keyturn/m2pack-format'
 import { ed25519PublicKey, systemRandom } from '@keyturn/primitives'
+import { zstd } from './zstd.mjs'
 import { bytes, codeOf, expect, text } from './require.mjs'
 
 const signingSeed = systemRandom(32)
@@ -10,12 +11,12 @@ const story = 'Once upon a time there was a key. '.repeat(5000)
 async function built(version) {
   const sink = new MemorySink()
   const files = [{ path: 'text/story.txt', source: memorySource(bytes(story)) }]
-  await buildArchive(files, sink, { contentKey, signingSeed, version })
+  await buildArchive(files, sink, { contentKey, signingSeed, version, zstd })
   return sink.bytes()
 }
 
 async function buildAndRead(version) {
-  const archive = await openArchive(memorySource(await built(version)), { verifiers, contentKey })
+  const archive = await openArchive(memorySource(await built(version)), { verifiers, contentKey, zstd })
   expect('the text', text(await archive.read('text/story.txt')) === story)
   expect('it is compressed', archive.entries[0].compression === 'zstd')
   archive.dispose()

@@ -1,5 +1,5 @@
-import { Reader, utf8Encode } from '@keyturn/primitives'
-import { readExactly } from '../source.ts'
+import { Reader, requireBytes, utf8Encode } from '@keyturn/primitives'
+import { checkSource, readExactly } from '../source.ts'
 import type { ByteSource } from '../source.ts'
 import { crc32 } from './crc32.ts'
 import { legacyError, legacyPath, legacyReadError } from './legacy-pack.ts'
@@ -55,6 +55,8 @@ function openObject(object: Uint8Array, key: XteaKey): Uint8Array {
  * @throws {@link M2pError} `M2P_LEGACY`.
  */
 export async function openEterPack(index: Uint8Array, contents: ByteSource): Promise<LegacyPack> {
+  requireBytes(index, 'index')
+  checkSource(contents, 'contents')
   const table = startsWith(index, EPKD) ? index : openObject(index, INDEX_KEY)
   const reader = new Reader(table, legacyReadError)
   reader.expect(EPKD, 'fourcc')

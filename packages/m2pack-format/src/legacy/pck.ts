@@ -1,8 +1,9 @@
 import { xchacha20 } from '@noble/ciphers/chacha.js'
 import { hexDecode, Reader } from '@keyturn/primitives'
 import { zstd } from '#zstd'
-import { readExactly } from '../source.ts'
+import { checkSource, readExactly } from '../source.ts'
 import type { ByteSource } from '../source.ts'
+import type { ZstdOptions } from '../zstd-codec.ts'
 import { CamelliaCtr } from './camellia.ts'
 import { legacyError, legacyPath, legacyReadError } from './legacy-pack.ts'
 import type { LegacyFile, LegacyPack } from './legacy-pack.ts'
@@ -14,7 +15,7 @@ const MAX_FILE_BYTES = 2 ** 31
 const NAME_BYTES = 261
 
 /** Options of {@link openPck}. */
-export interface PckOptions {
+export interface PckOptions extends ZstdOptions {
   /** 32 bytes; default: the key in the published source. */
   readonly key?: Uint8Array
 }
@@ -61,6 +62,7 @@ const variants: readonly Variant[] = [
  * @throws {@link M2pError} `M2P_LEGACY`, `M2P_TRUNCATED`.
  */
 export async function openPck(source: ByteSource, options: PckOptions = {}): Promise<LegacyPack> {
+  checkSource(source)
   const key = options.key ?? hexDecode(DEFAULT_KEY)
   if (key.length !== 32) throw new TypeError('The key of a .pck must be 32 bytes')
   const reader = new Reader(await readExactly(source, 0, Math.min(40, source.size), 'header'), legacyReadError)
@@ -75,7 +77,7 @@ export async function openPck(source: ByteSource, options: PckOptions = {}): Pro
     iv,
     await readExactly(source, variant.headerBytes, variant.entryBytes * count, 'table'),
   )
-  await zstd.ready()
+  await zstd.ready(options.zstd)
   const files = Array.from({ length: count }, (_, index) =>
     readEntry(table.subarray(index * variant.entryBytes, (index + 1) * variant.entryBytes), {
       source,

@@ -1,7 +1,9 @@
+import { requireMembers, requireText } from '@keyturn/primitives'
 import { onDisk, nodeFileSystem, writeAll, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { openArchive } from '../archive.ts'
 import type { Archive, OpenOptions } from '../archive.ts'
+import { checkKeys } from '../keys.ts'
 import { rewrapArchive } from '../rewrap.ts'
 import type { RewrapOptions, RewrapResult } from '../rewrap.ts'
 import type { ByteSink } from '../source.ts'
@@ -26,6 +28,8 @@ export interface ArchiveFile {
  * @throws As `openArchive`; `PRIM_FILE` of `PrimitivesError`.
  */
 export async function openArchiveFile(path: string, options: OpenFileOptions): Promise<ArchiveFile> {
+  requireText(path, 'path')
+  requireMembers(options, 'options', [])
   const source = await openFileSource(path, options.fs)
   try {
     const archive = await openArchive(source, options)
@@ -48,6 +52,9 @@ export async function withArchiveFile<Result>(
   options: OpenFileOptions,
   use: (archive: Archive) => Promise<Result> | Result,
 ): Promise<Result> {
+  requireText(path, 'path')
+  requireMembers(options, 'options', [])
+  if (typeof use !== 'function') throw new TypeError('use must be a function')
   const file = await openArchiveFile(path, options)
   try {
     return await use(file.archive)
@@ -106,6 +113,10 @@ export interface RewrapFileOptions extends RewrapOptions, OutputOptions {
  * @throws As `openArchive`; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
 export async function rewrapFile(input: string, output: string, options: RewrapFileOptions): Promise<RewrapResult> {
+  requireText(input, 'input')
+  requireText(output, 'output')
+  checkKeys(options)
+  requireMembers(options.open, 'open', [])
   const fs = options.fs ?? nodeFileSystem
   return withArchiveFile(input, { ...options.open, fs }, (archive) =>
     writeArchiveFile(output, options, (sink) => rewrapArchive(archive, sink, options)),

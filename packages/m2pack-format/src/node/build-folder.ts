@@ -1,4 +1,4 @@
-import { printable, wipe } from '@keyturn/primitives'
+import { printable, requireText, wipe } from '@keyturn/primitives'
 import { isOpenedInside, onDisk, nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { closeSync, ftruncateSync, lstatSync, openSync } from 'node:fs'
@@ -14,6 +14,7 @@ import { manifestStart, plainFormAt, segmentTotal } from '../entries.ts'
 import type { Compression, EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import { finishArchive } from '../finish.ts'
+import { checkKeys } from '../keys.ts'
 import { writeArchiveFile } from './archive-file.ts'
 import type { OutputOptions } from './archive-file.ts'
 import { changed } from './build-input.ts'
@@ -52,6 +53,9 @@ export interface BuildFolderOptions extends BuildOptions, OutputOptions {
  *   `PrimitivesError`.
  */
 export async function buildFolder(input: string, output: string, options: BuildFolderOptions): Promise<BuildResult> {
+  requireText(input, 'input')
+  requireText(output, 'output')
+  checkKeys(options)
   const { previous, jobs } = options
   const previousDescriptor = previous === undefined || previous.manifestOnly ? -1 : descriptorOf(previous.source)
   // Threads work on descriptors; another file system, or an archive that is not a file, uses the plain builder.

@@ -1,4 +1,4 @@
-import { createSha256 } from '@keyturn/primitives'
+import { createSha256, requireText } from '@keyturn/primitives'
 import { nodeFileSystem, onDisk } from '@keyturn/primitives/node'
 import { join } from 'node:path'
 import { diffTrees } from '../diff.ts'
@@ -49,6 +49,8 @@ async function readSide(path: string, options: DiffPathsOptions): Promise<DiffSi
 
 /** Compares two trees, each a folder or an archive; no content key is needed. */
 export async function diffPaths(left: string, right: string, options: DiffPathsOptions = {}): Promise<DiffPathsResult> {
+  requireText(left, 'left')
+  requireText(right, 'right')
   const diff = diffTrees(await readSide(left, options), await readSide(right, options))
   return { ...diff, signatureChecked: options.verifiers !== undefined && options.verifiers !== 'unchecked' }
 }

@@ -1,4 +1,4 @@
-import { PrimitivesError, printable } from '@keyturn/primitives'
+import { PrimitivesError, printable, requireMembers, requireText } from '@keyturn/primitives'
 import { onDisk, pathExists, syncFolder } from '@keyturn/primitives/node'
 import { randomBytes } from 'node:crypto'
 import { mkdir, rename, rm } from 'node:fs/promises'
@@ -114,6 +114,9 @@ function refuseExisting(path: string): never {
  *   bad file; `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
 export async function extractArchive(path: string, target: string, options: ExtractOptions): Promise<ExtractResult> {
+  requireText(path, 'path')
+  requireText(target, 'target')
+  requireMembers(options, 'options', [])
   if (options.contentKey === undefined) throw new TypeError('Extraction needs a content key')
   const crew = new Crew(options.jobs)
   try {

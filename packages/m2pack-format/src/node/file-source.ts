@@ -1,3 +1,4 @@
+import { requireText } from '@keyturn/primitives'
 import { nodeFileSystem, onDisk } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
 import type { ByteSource } from '../source.ts'
@@ -27,6 +28,7 @@ async function readFully(handle: FileHandle, offset: number, length: number): Pr
  * @throws `PRIM_FILE` of `PrimitivesError`.
  */
 export async function openFileSource(path: string, fs: FileSystem = nodeFileSystem): Promise<FileSource> {
+  requireText(path, 'path')
   const handle = await onDisk('Cannot open', path, () => fs.open(path, 'r'))
   try {
     const { size } = await onDisk('Cannot read', path, () => handle.stat())

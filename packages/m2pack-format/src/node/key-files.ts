@@ -4,6 +4,8 @@ import {
   equalBytes,
   hexDecode,
   hexEncode,
+  requireMembers,
+  requireText,
   systemRandom,
   utf8Encode,
   wipe,
@@ -66,6 +68,7 @@ async function writeKeyFile(path: string, text: string, fs: FileSystem): Promise
  * @throws `PRIM_EXISTS`, `PRIM_FILE`, `PRIM_DISK_FULL` of `PrimitivesError`.
  */
 export async function generateKeyFiles(folder: string, options: GenerateKeyFilesOptions = {}): Promise<KeyFilePaths> {
+  requireText(folder, 'folder')
   const { slots = true, random = systemRandom, fs = nodeFileSystem } = options
   await onDisk('Cannot create folder', folder, () => fs.mkdir(folder, { recursive: true, mode: 0o700 }))
   const contentKey = random(KEY_BYTES)
@@ -100,6 +103,7 @@ export async function generateKeyFiles(folder: string, options: GenerateKeyFiles
 }
 
 async function readKeyFile(path: string, fs: FileSystem): Promise<Buffer> {
+  requireText(path, 'path')
   const handle = await onDisk('Cannot read key file', path, () => fs.open(path, 'r'))
   try {
     const { size } = await handle.stat()
@@ -235,6 +239,7 @@ export async function readSlotsFile(path: string, fs: FileSystem = nodeFileSyste
 
 /** The text of a slots file. A secret. */
 export function writeSlots(slots: ReadonlyMap<number, Uint8Array>): string {
+  requireMembers(slots, 'slots', ['get', 'size'])
   return [...slots]
     .sort(([left], [right]) => left - right)
     .map(([number, secret]) => `${number} ${hexEncode(secret)}\n`)

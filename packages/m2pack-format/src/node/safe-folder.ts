@@ -1,4 +1,4 @@
-import { PrimitivesError, printable } from '@keyturn/primitives'
+import { PrimitivesError, printable, requireText } from '@keyturn/primitives'
 import { systemErrorCode } from '@keyturn/primitives/node'
 import {
   closeSync,
@@ -72,6 +72,7 @@ export class SafeFolder {
 
   /** @param root - An existing folder; a link here is the caller's own choice and is followed. */
   constructor(root: string) {
+    requireText(root, 'root')
     this.#root = BY_DESCRIPTOR ? openSync(root, O_RDONLY | O_DIRECTORY) : root
   }
 

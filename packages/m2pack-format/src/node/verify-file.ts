@@ -1,3 +1,4 @@
+import { requireMembers, requireText } from '@keyturn/primitives'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import { m2pErrors } from '../errors.ts'
 import type { Archive } from '../archive.ts'
@@ -21,6 +22,8 @@ export interface VerifyFileOptions extends OpenFileOptions, VerifyOptions {
  * @throws As `openArchive`; what is wrong with single files is in the report.
  */
 export async function verifyArchiveFile(path: string, options: VerifyFileOptions): Promise<VerifyReport> {
+  requireText(path, 'path')
+  requireMembers(options, 'options', [])
   const { jobs, fs = nodeFileSystem } = options
   if (options.contentKey === undefined || fs !== nodeFileSystem)
     return withArchiveFile(path, options, (archive) => archive.verify(options))

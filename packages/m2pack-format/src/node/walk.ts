@@ -1,4 +1,4 @@
-import { printable } from '@keyturn/primitives'
+import { printable, requireText } from '@keyturn/primitives'
 import { onDisk } from '@keyturn/primitives/node'
 import { readdirSync } from 'node:fs'
 import type { Dirent } from 'node:fs'
@@ -33,6 +33,7 @@ function special(path: string, entry: Dirent): M2pError {
  * @throws {@link M2pError} `M2P_SPECIAL_FILE` for links, pipes, sockets, devices; `PRIM_FILE` of `PrimitivesError`.
  */
 export async function walkFolder(root: string, { exclude = [], signal }: WalkOptions = {}): Promise<string[]> {
+  requireText(root, 'root')
   const files: string[] = []
   const folders = ['']
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {

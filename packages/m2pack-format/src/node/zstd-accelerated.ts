@@ -1,7 +1,8 @@
 import * as zlib from 'node:zlib'
 import { M2pError } from '../errors.ts'
-import type { ZstdCodec } from '../zstd-codec.ts'
+import type { ZstdCodec, ZstdSource } from '../zstd-codec.ts'
 import { checkZstdFrame } from '../zstd-frame.ts'
+import { checkZstdSource } from '../zstd-instance.ts'
 import { PrivateZstd } from './zstd-private.ts'
 
 const MAX_WINDOW_LOG = 23
@@ -94,20 +95,19 @@ function codec(): SyncCodec {
   throw new M2pError('M2P_ZSTD', 'Cannot use zstd before it is loaded')
 }
 
-async function load(): Promise<void> {
+async function load(source: ZstdSource | undefined): Promise<void> {
+  if (source !== undefined) checkZstdSource(source)
   if (!isBuiltInTried) chosen = builtIn()
   isBuiltInTried = true
   if (chosen !== undefined) return
   const { zstd: portable } = await import('../zstd-portable.ts')
-  await portable.ready()
+  await portable.ready(source)
   chosen = portable
 }
 
-let loading: Promise<void> | undefined
-
 /** zstd in Node: built in, or as WebAssembly where this Node has none. */
 export const zstd: ZstdCodec = {
-  ready: () => (loading ??= load()),
+  ready: load,
   compress: (bytes, level) => codec().compress(bytes, level),
   decompress: (frame, size, out) => codec().decompress(frame, size, out),
 }

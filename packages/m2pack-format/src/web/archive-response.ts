@@ -1,3 +1,4 @@
+import { requireMembers } from '@keyturn/primitives'
 import type { Archive } from '../archive.ts'
 
 /** Options of {@link archiveStream}. */
@@ -60,6 +61,7 @@ export function archiveStream(
   path: string,
   options: ArchiveStreamOptions = {},
 ): ReadableStream<Uint8Array> {
+  requireMembers(archive, 'archive', ['header', 'source'])
   archive.entry(path)
   const parts = archive.stream(path, options)
   return new ReadableStream<Uint8Array>({
@@ -103,6 +105,8 @@ function pathOf(request: Request): string | undefined {
  * @example `protocol.handle('app', (request) => archiveResponse(archive, request))`
  */
 export function archiveResponse(archive: Archive, request: Request, options: ArchiveResponseOptions = {}): Response {
+  requireMembers(archive, 'archive', ['header', 'source'])
+  requireMembers(request, 'request', ['method', 'url'])
   const { path = pathOf(request), headers: own = {} } = options
   const answer = (status: number, more: Record<string, string>, body: ReadableStream<Uint8Array> | null): Response =>
     new Response(body as BodyInit | null, { status, headers: { 'x-content-type-options': 'nosniff', ...own, ...more } })

@@ -125,5 +125,6 @@ async function request(url: string, offset: number, length: number, options: Htt
  * @example `const archive = await openArchive(await httpSource('/assets.m2p'), { verifiers, contentKey })`
  */
 export async function httpSource(url: string | URL, options: HttpSourceOptions = {}): Promise<ByteSource> {
+  if (typeof url !== 'string' && !(url instanceof URL)) throw new TypeError('url must be a string or a URL')
   return await HttpSource.open(String(url), options)
 }
