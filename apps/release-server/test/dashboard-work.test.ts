@@ -4,6 +4,9 @@ import type { BrowserContextOptions, Page } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { unixHeadSigner } from '../src/head-signer/client.ts'
 import { startHeadSigner } from '../src/head-signer/server.ts'
+import type { ReleaseServer } from '../src/server.ts'
+import { monitoredLogs, notSeenYet } from '../src/tlog/monitored-logs.ts'
+import { originHash } from '@keyturn/tlog'
 import { executablePath, openPage, shot, stage } from './dashboard-stage.ts'
 import type { DashboardStage } from './dashboard-stage.ts'
 import { day, signerOf, TestPublisher } from './publisher.ts'
@@ -82,6 +85,15 @@ async function withSigner(): Promise<DashboardStage> {
   })
   atEnd(() => signer.close())
   return staged
+}
+
+/** What this server has seen of a log of another party. */
+async function watch({ context }: ReleaseServer, origin: string, findings: readonly string[]): Promise<void> {
+  const nowMs = context.clock()
+  const value = { ...notSeenYet(origin, nowMs), size: 12, checkedMs: nowMs, findings }
+  await context.metadata.transaction([], async (records) => {
+    await monitoredLogs.put(records, { key: originHash(origin), value })
+  })
 }
 
 describe.skipIf(executablePath === undefined)('work on the dashboard', () => {
@@ -253,7 +265,10 @@ describe.skipIf(executablePath === undefined)('work on the dashboard', () => {
       await launchers(staged, 20, 2)
       await client.setAutoHalt('metin2', 'stable', { percent: 90, sample: 200 })
       await client.halt('metin2', 'stable', 'it crashes')
+      await watch(running.server, 'log.partner.example/p/their-game/log', ['A witness has seen a longer log'])
+      await watch(running.server, 'log.friend.example/p/other/log', [])
       await logIn()
+      await page.getByText('A witness has seen a longer log').waitFor()
       await page.getByText('New token').click()
       await rowOf(page, 'releases', second.model.version).getByText('Notes, commands').click()
       await page.getByText('No notes').waitFor()

@@ -67,7 +67,12 @@ async function stage() {
     await monitor.lookAtAll()
     return (await readMonitored(other.server.context.metadata, ORIGIN))!.findings
   }
-  return { own, client, publisher, key, hook, other, look, lies }
+  const token = await other.token(['releases:read'])
+  const health = async (named: boolean): Promise<unknown[]> => {
+    const headers: HeadersInit = named ? { authorization: `Bearer ${token}` } : {}
+    return ((await (await fetch(`${other.url}/readyz`, { headers })).json()) as { checks: unknown[] }).checks
+  }
+  return { own, client, publisher, key, hook, other, look, lies, health }
 }
 
 describe('a server that watches the log of another party', () => {
@@ -87,7 +92,7 @@ describe('a server that watches the log of another party', () => {
   })
 
   it('finds an offer that is not in the log at the second look, and sends it once (row 392)', async () => {
-    const { own, publisher, look, hook } = await stage()
+    const { own, publisher, look, hook, health } = await stage()
     await look()
     // The log stops: what is offered from now on is in no log.
     await own.server.close()
@@ -95,9 +100,14 @@ describe('a server that watches the log of another party', () => {
     const admin = await silent.client(['admin'])
     await publisher.publish(admin, await publisher.release({ 'a.txt': utf8Encode('special') }))
     expect(await look()).toEqual([])
+    const name = `watched-log:${ORIGIN}`
+    expect(await health(true)).toContainEqual({ name, status: 'pass', detail: '3 entries, nothing is wrong' })
     hook.answer.status = 500
     const finding = [expect.stringContaining('Channel stable offers what is not the newest in the log')]
     expect(await look()).toEqual(finding)
+    expect(await health(true)).toContainEqual({ name, status: 'warn', detail: finding[0] })
+    const detail = '1 of 1 have findings; ask with a token for their names'
+    expect(await health(false)).toContainEqual({ name: 'watched-logs', status: 'warn', detail })
     expect(hook.bodies).toEqual([])
     hook.answer.status = 200
     expect(await look()).toEqual(finding)

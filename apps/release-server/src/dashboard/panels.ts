@@ -28,12 +28,22 @@ export async function keys(product) {
   ]), 'No keys are known yet')
 }
 
-export function trust(product) {
+/** Logs of others that this server watches: only there when it watches any. */
+async function watchedRows() {
+  const report = await call('GET', '/readyz').catch(() => null)
+  const checks = report === null ? [] : report.checks.filter(({ name }) => name.startsWith('watched-log:'))
+  return checks.map(({ name, status, detail }) => ['Watched log', el('span', {}, el('code', { textContent: name.slice(12) }), ' ',
+    badge(status === 'pass' ? 'sound' : 'look at it', status === 'pass' ? 'ok' : 'bad'), ' ',
+    el('span', { className: status === 'pass' ? 'hint' : 'bad', textContent: detail })), '–'])
+}
+
+export async function trust(product) {
   const rows = [['Pin', short(product.pin), '–']]
   if (product.log) rows.push(['Key event log', el('span', {}, 'event ' + product.log.sn + ' ',
     short(product.log.said)), '–'])
   if (product.roles) rows.push(['Role document', 'version ' + product.roles.version, due(product.roles.expires_at,
     [30, 7])])
+  rows.push(...await watchedRows())
   table($('trust'), 'Log and role document', ['What', 'State', 'Expires'], rows)
 }
 

@@ -127,7 +127,8 @@ function channelCard(view) {
       { textContent: 'Release ' + view.manifest.version }),
       el('span', { className: 'hint', textContent: ' sequence ' + view.manifest.sequence + ', head '
         + view.head.sequence + (view.fallback ? '; the others keep ' + view.fallback.version : '') })),
-    view.head ? el('p', { className: 'controls' }, el('span', {}, 'Head ends ', due(view.head.expires_at, [3, 1])),
+    view.head ? el('p', { className: 'controls' }, el('span', {}, Date.parse(view.head.expires_at) <= Date.now() ? 'Head ' : 'Head ends ',
+      due(view.head.expires_at, [3, 1])),
       renewButton(view, path)) : null,
     view.preload ? scheduled(view.preload) : null,
     paused ? el('p', { className: 'warn', textContent: 'Halted: no other player gets this release' }) : null,
@@ -156,7 +157,7 @@ const parts = [
   ['releases', 'releases:read', () => releases(product, may('rollout:write'))],
   ['keys', 'releases:read', () => panels.keys(product)],
   ['trust', 'releases:read', async () => { product = await call('GET', '/v1/products/'
-    + product.slug); panels.trust(product) }],
+    + product.slug); await panels.trust(product) }],
   ['adoption', 'stats:read', () => panels.adoption(product)],
   ['storage', 'stats:read', panels.storage],
   ['audit', 'audit:read', audit],

@@ -101,6 +101,7 @@ article table { table-layout: fixed; } .card .controls input { width: 6rem; }
 .search { display: flex; flex-wrap: wrap; gap: .5rem .8rem; align-items: end; margin-bottom: .8rem; } .search label {
   display: grid; gap: .1rem; font-size: .85rem; color: var(--soft); } .search input { color: var(--text);
   max-width: 11rem; }
+.copyable code span { display: inline-block; max-width: 100%; overflow-wrap: anywhere; }
 .copyable { display: flex; flex-wrap: wrap; gap: .3rem .6rem; align-items: center; } .notes { display: grid;
   gap: .5rem; margin-top: .4rem; min-width: min(20rem, 60vw); } .written { display: block; white-space: pre-wrap;
   overflow-wrap: anywhere; }

@@ -58,7 +58,9 @@ export function table(node, caption, names, rows, nothing = 'Nothing yet') {
 
 /** A line for the shell, and a button that copies it. */
 export function copyable(line) {
-  const code = el('code', { textContent: line })
+  // A flag is not broken at its hyphens.
+  const words = line.split(' ').flatMap((word, at) => [at === 0 ? '' : ' ', el('span', { textContent: word })])
+  const code = el('code', {}, ...words)
   const copy = el('button', { type: 'button', className: 'small', textContent: 'Copy', ariaLabel: 'Copy ' + line })
   copy.addEventListener('click', async () => {
     // Without HTTPS a page may not write to the clipboard: the line is selected instead.

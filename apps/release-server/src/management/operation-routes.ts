@@ -9,6 +9,7 @@ import type { Actor } from '../access/actor.ts'
 import { collectGarbage } from '../releases/gc.ts'
 import type { RetentionOptions } from '../releases/gc.ts'
 import { MAX_REPORT_BYTES } from '../limits.ts'
+import { watchedLogChecks } from '../tlog/watched-health.ts'
 import { readiness } from '../ops/health.ts'
 import type { HeadRenewal } from '../ops/head-renewal.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -204,10 +205,12 @@ function healthRoutes(app: FastifyInstance, context: ServerContext, parts: Opera
     '/readyz',
     { config: { ...quiet, summary: 'The server can do its work; warns before documents expire' } },
     async (request, reply) => {
+      const sight = await sightOf(request)
       const report = await readiness(context, {
         draining: parts.isDraining(),
         renewal: parts.renewal,
-        maySee: await sightOf(request),
+        maySee: sight,
+        more: () => watchedLogChecks(context.metadata, { named: sight !== undefined, nowMs: context.clock() }),
       })
       return sendJson(reply, report.status === 'fail' ? 503 : 200, report)
     },
@@ -216,9 +219,15 @@ function healthRoutes(app: FastifyInstance, context: ServerContext, parts: Opera
   const sightOf = async (
     request: FastifyRequest,
   ): Promise<((product: string, channel?: string) => boolean) | undefined> => {
-    if (request.headers.authorization === undefined) return undefined
-    const actor = await parts.authenticate(request)
-    return hasScope(actor, 'releases:read') ? (product, channel) => maySee(actor, product, channel) : undefined
+    const { authorization, cookie } = request.headers
+    if (authorization === undefined && cookie === undefined) return undefined
+    const actor = await parts.authenticate(request).catch((error: unknown) => {
+      if (authorization !== undefined) throw error
+      return undefined // a browser whose session is over asks as a probe does
+    })
+    return actor !== undefined && hasScope(actor, 'releases:read')
+      ? (product, channel) => maySee(actor, product, channel)
+      : undefined
   }
   app.get('/metrics', { config: { ...quiet, summary: 'Figures for Prometheus' } }, async (request, reply) => {
     const { authorization } = request.headers

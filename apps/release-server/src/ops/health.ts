@@ -55,6 +55,8 @@ export interface ReadinessOptions {
   readonly renewal: Pick<HeadRenewal, 'connected' | 'failures'>
   /** Which products and channels the caller may see by name; default: none, and what expires is only counted. */
   readonly maySee?: ((product: string, channel?: string) => boolean) | undefined
+  /** Checks of other parts of the server, while its stores answer. */
+  readonly more?: (() => Promise<readonly HealthCheck[]>) | undefined
 }
 
 /**
@@ -63,7 +65,7 @@ export interface ReadinessOptions {
  */
 export async function readiness(
   context: ServerContext,
-  { draining, renewal, maySee }: ReadinessOptions,
+  { draining, renewal, maySee, more }: ReadinessOptions,
 ): Promise<HealthReport> {
   const checks: HealthCheck[] = [
     await checkAlive('metadata', () => context.metadata.ping()),
@@ -74,7 +76,7 @@ export async function readiness(
     const expiries = await findExpiries(context)
     if (maySee === undefined) checks.push(summary('roles', expiries), summary('head', expiries))
     else checks.push(...expiries.filter(({ product, channel }) => maySee(product, channel)).map(({ check }) => check))
-    checks.push(await headSignerCheck(renewal, expiries, await waitingHalts(context)))
+    checks.push(await headSignerCheck(renewal, expiries, await waitingHalts(context)), ...((await more?.()) ?? []))
   }
   return { status: worstOf(checks), checks }
 }
@@ -103,7 +105,7 @@ async function headSignerCheck(
       : {
           name,
           status: 'warn',
-          detail: `${ending === 1 ? '1 head ends' : `${ending} heads end`} in less than 3 days, and no head signer is connected`,
+          detail: `${ending === 1 ? '1 head has expired or ends' : `${ending} heads have expired or end`} in less than 3 days, and no head signer is connected`,
         }
   }
   const failed = renewal.failures.size
