@@ -16,7 +16,17 @@ function rotate(path: string): void {
   }
 }
 
-/** Writes lines to `launcher.log`. A log that cannot be written never stops an update. */
+/** How much a line of the log matters. */
+export type LogLevel = 'info' | 'warn' | 'error'
+
+/** Trust that a person should look at. */
+const DOUBTFUL: ReadonlySet<string> = new Set(['stale', 'barred', 'forked'])
+
+function levelOf(event: EngineEvent): LogLevel {
+  return event.type === 'notice' || (event.type === 'trust' && DOUBTFUL.has(event.status)) ? 'warn' : 'info'
+}
+
+/** Writes lines to `launcher.log`: time, level, what it is, its members as JSON or `name=value`. A log that cannot be written never stops an update. */
 export class LogFile {
   readonly #path: string
   #bytes: number
@@ -31,8 +41,8 @@ export class LogFile {
   }
 
   /** Writes one line. */
-  line(at: number, text: string): void {
-    const entry = `${new Date(at).toISOString()} ${printable(text, 2000)}\n`
+  line(at: number, level: LogLevel, text: string): void {
+    const entry = `${new Date(at).toISOString()} ${level} ${printable(text, 2000)}\n`
     try {
       if (this.#bytes + entry.length > MAX_LOG_BYTES) {
         rotate(this.#path)
@@ -46,9 +56,9 @@ export class LogFile {
   }
 
   /** Writes an event; progress and single files are too many for a log. */
-  event(event: EngineEvent): void {
+  event(event: EngineEvent, level: LogLevel = levelOf(event)): void {
     if (event.type === 'progress' || event.type === 'file') return
     const { type, at, ...rest } = event
-    this.line(at, `${type} ${JSON.stringify(rest)}`)
+    this.line(at, level, `${type} ${JSON.stringify(rest)}`)
   }
 }

@@ -11,6 +11,7 @@ import { HttpClient } from './fetch/http.ts'
 import { layoutOf } from './disk/layout.ts'
 import type { Layout } from './disk/layout.ts'
 import { LogFile } from './log-file.ts'
+import type { LogLevel } from './log-file.ts'
 import type { ResolvedOptions } from './options.ts'
 import { ProgressMeter } from './progress.ts'
 import { RateLimit } from './fetch/rate-limit.ts'
@@ -100,6 +101,11 @@ export class Session {
     this.options.onEvent?.(stamped)
   }
 
+  /** Writes a line for people who read the log; nobody else is notified. */
+  note(level: LogLevel, text: string): void {
+    this.#log?.line(this.options.clock(), level, text)
+  }
+
   /** Moves to another state. */
   enter(state: EngineState): void {
     this.state = state
@@ -166,7 +172,7 @@ export class Session {
       const reported = diskError(error, 'work on the install')
       // For the log alone: the caller gets the error itself.
       if (reported instanceof KeyturnError)
-        this.#log?.event({ at: clock(), type: 'notice', code: reported.code, message: reported.message })
+        this.#log?.event({ at: clock(), type: 'notice', code: reported.code, message: reported.message }, 'error')
       throw reported
     } finally {
       this.enter(this.background ?? 'idle')

@@ -298,8 +298,14 @@ export class UpdateFlow {
         version: decision.manifest.version,
       }
     const isNew = state.installed?.manifestSha256 !== decision.manifestSha256
-    if (isNew) this.#report(decision)
-    const { version } = decision.manifest
+    const { version, format, sequence } = decision.manifest
+    if (isNew) {
+      const { writtenFiles, removedFiles } = result
+      const facts = { version, format, channel: this.#session.options.channel, sequence, writtenFiles, removedFiles }
+      const words = Object.entries(facts).map(([name, value]) => `${name}=${value}`)
+      this.#session.note('info', `installed ${words.join(' ')}`)
+      this.#report(decision)
+    }
     for (const step of isNew ? (['downloaded', 'swapped'] as const) : [])
       this.#session.reports.report({ version, manifestSha256: decision.manifestSha256 }, step)
     return toUpdateResult(isNew ? 'updated' : result.writtenFiles > 0 ? 'repaired' : 'up-to-date', result, state)
@@ -318,10 +324,9 @@ export class UpdateFlow {
   #report(decision: AcceptedRelease): void {
     const { telemetryUrlTemplate, fetch, clock } = this.#session.options
     if (telemetryUrlTemplate === undefined || telemetryUrlTemplate === '') return
-    void reportUpdate(fetch, telemetryUrlTemplate, {
-      format: decision.manifest.format,
-      version: decision.manifest.version,
-      at: clock(),
+    const { format, version } = decision.manifest
+    void reportUpdate(fetch, telemetryUrlTemplate, { format, version, at: clock() }).then((isThere) => {
+      if (!isThere) this.#session.note('warn', 'telemetry: the report of this update did not arrive')
     })
   }
 }

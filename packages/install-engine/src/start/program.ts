@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { delimiter, isAbsolute, join } from 'node:path'
 import type { ManifestFile } from '@keyturn/manifest'
 import type { ChildCommand } from '@keyturn/runtime-key/node'
 import { LauncherError } from '../errors.ts'
@@ -21,6 +21,8 @@ export interface ProgramContext {
   readonly released?: string | undefined
   readonly env: Readonly<Record<string, string | undefined>>
   readonly platform: NodeJS.Platform
+  /** Whether this process is a launcher with Node inside, which runs no other script; default: found out. */
+  readonly isSingleExecutable?: boolean | undefined
 }
 
 function listedProgram(context: ProgramContext): string | undefined {
@@ -47,8 +49,25 @@ function clientEnvironment(env: ProgramContext['env']): Record<string, string | 
 }
 
 /**
+ * The Node that runs a script: the one of this process, or inside a studio's launcher that of the machine.
+ *
+ * @throws LauncherError `LA_PROGRAM`.
+ */
+function nodeFor({ env, platform, isSingleExecutable }: ProgramContext, program: string): string {
+  // Other runtimes do not have this module.
+  if (isSingleExecutable !== true && process.getBuiltinModule('node:sea')?.isSea() !== true) return process.execPath
+  const name = platform === 'win32' ? 'node.exe' : 'node'
+  const folders = (env['PATH'] ?? '').split(delimiter).filter((folder) => isAbsolute(folder))
+  const found = folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+  if (found !== undefined) return found
+  throw new LauncherError('LA_PROGRAM', `Cannot start ${JSON.stringify(program)}: it is a script, and needs Node`, {
+    hint: 'Install Node on this machine, or ask the publisher for a program that needs none',
+  })
+}
+
+/**
  * The command that starts the client. A path relative to the install must be a file of the verified release; an
- * absolute one comes from the user. A Windows program is started through wine elsewhere, a script by this Node.
+ * absolute one comes from the user. A Windows program is started through wine elsewhere, a script by Node.
  *
  * @throws LauncherError `LA_PROGRAM`.
  */
@@ -73,6 +92,6 @@ export function commandFor(context: ProgramContext): ChildCommand {
   if (/\.exe$/i.test(file) && context.platform !== 'win32') {
     return { ...common, file: context.env['KEYTURN_WINE'] ?? 'wine', args: [file, ...args], env: wineEnvironment(env) }
   }
-  if (/\.[cm]?js$/.test(file)) return { ...common, file: process.execPath, args: [file, ...args], env }
+  if (/\.[cm]?js$/.test(file)) return { ...common, file: nodeFor(context, program), args: [file, ...args], env }
   return { ...common, file, args, env }
 }
