@@ -107,8 +107,14 @@ export function writeArtifacts(folder: string): Artifact[] {
     console.log(`  ${tarballs.size} tarballs, packed twice with the same bytes`)
     installEachAlone(tarballs, work)
     writeBills(folder)
-    if (spawnSync('dpkg-deb', ['--version']).status === 0) console.log(`  ${buildDebianPackage(tarballs, folder)}`)
-    else console.log('  no Debian package: this machine has no dpkg-deb')
+    if (spawnSync('dpkg-deb', ['--version']).status === 0) {
+      const name = buildDebianPackage(tarballs, folder)
+      mkdirSync(join(work, 'debian'))
+      buildDebianPackage(tarballs, join(work, 'debian'))
+      if (!readFileSync(join(folder, name)).equals(readFileSync(join(work, 'debian', name))))
+        throw new Error(`Building ${name} twice gives two different packages`)
+      console.log(`  ${name}, built twice with the same bytes`)
+    } else console.log('  no Debian package: this machine has no dpkg-deb')
     const artifacts = listArtifacts(folder)
     writeFileSync(join(folder, 'SHA256SUMS'), artifacts.map(({ sha256, path }) => `${sha256}  ${path}\n`).join(''))
     return artifacts

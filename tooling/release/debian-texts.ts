@@ -57,12 +57,24 @@ if [ "$1" = purge ]; then
 fi
 `
 
+/** What `DEBIAN/control` says that differs between packages. */
+export interface ControlFacts {
+  readonly version: string
+  readonly architecture: string
+  /** Size of what is installed. */
+  readonly bytes: number
+  /** Where the sources are, and where to report what is wrong. */
+  readonly homepage: string
+  readonly reports: string
+}
+
 /** `DEBIAN/control`. */
-export function controlFile(version: string, architecture: string, bytes: number): string {
+export function controlFile({ version, architecture, bytes, homepage, reports }: ControlFacts): string {
   return `Package: keyturn-server
 Version: ${version}
 Architecture: ${architecture}
-Maintainer: Keyturn <keyturn@localhost>
+Maintainer: The Keyturn project <${reports}>
+Homepage: ${homepage}
 Installed-Size: ${Math.ceil(bytes / 1024)}
 Depends: libc6 (>= 2.28), libgcc-s1, libstdc++6, systemd | systemd-standalone-sysusers | systemd-sysusers
 Recommends: ca-certificates

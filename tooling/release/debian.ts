@@ -26,6 +26,7 @@ import {
   SYSUSERS,
   unitFile,
 } from './debian-texts.ts'
+import { serverHelps, serverManual } from './manual.ts'
 import { run } from './run.ts'
 
 /** What Debian calls the processors for which npm has a plain Node. */
@@ -33,6 +34,24 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: '
 const HOME = 'usr/lib/keyturn-server'
 const DOC = 'usr/share/doc/keyturn-server'
 const OPERATIONS = join(root, 'docs/operations/files')
+
+/** What the package of the server says of itself, as Debian writes it. */
+interface Shipped {
+  readonly version: string
+  readonly homepage: string
+  readonly bugs: { readonly url: string }
+}
+
+function readServer(): Shipped {
+  const text = readFileSync(join(root, 'apps/release-server/package.json'), 'utf8')
+  const { version, homepage, bugs } = JSON.parse(text) as Partial<Shipped>
+  if (version === undefined || homepage === undefined || bugs === undefined)
+    throw new Error(
+      'Cannot build a Debian package: run tooling/pack/set-repository.ts first, which says who to write to',
+    )
+  // A prerelease of npm comes before its version in Debian too.
+  return { version: version.replace('-', '~'), homepage, bugs }
+}
 
 /** Replaces all but the dependencies of a package by the content of its tarball. */
 function replaceByTarball(folder: string, tarball: string): void {
@@ -68,7 +87,7 @@ function stageProgram(stage: string, tarballs: ReadonlyMap<string, string>): voi
   copyFileSync(join(node, 'LICENSE'), join(stage, DOC, 'LICENSE.node'))
 }
 
-function stageSystemFiles(stage: string): void {
+function stageSystemFiles(stage: string, version: string): void {
   const write = (path: string, content: string | Uint8Array): void => {
     mkdirSync(join(stage, path, '..'), { recursive: true })
     writeFileSync(join(stage, path), content)
@@ -78,6 +97,8 @@ function stageSystemFiles(stage: string): void {
   write('usr/lib/systemd/system/keyturn-server.service', unitFile(operations('keyturn-server.service')))
   write('usr/lib/sysusers.d/keyturn-server.conf', SYSUSERS)
   write('etc/keyturn/settings.json', settingsFile(operations('settings.json')))
+  const manual = serverManual(version, serverHelps(join(stage, HOME, 'bin/node'), join(stage, HOME, 'dist/main.js')))
+  write('usr/share/man/man8/keyturn-server.8.gz', gzipSync(manual, { level: 9 }))
   write(`${DOC}/copyright`, COPYRIGHT)
   write(`${DOC}/changelog.gz`, gzipSync(readFileSync(join(stage, HOME, 'CHANGELOG.md')), { level: 9 }))
   write(`${DOC}/examples/keyturn-head-signer.service`, unitFile(operations('keyturn-head-signer.service')))
@@ -94,7 +115,7 @@ function setModes(stage: string): void {
   }
 }
 
-function stageControl(stage: string, version: string): void {
+function stageControl(stage: string, { version, homepage, bugs }: Shipped): void {
   const files = readdirSync(stage, { recursive: true, encoding: 'utf8' })
     .filter((path) => lstatSync(join(stage, path)).isFile())
     .sort()
@@ -109,7 +130,8 @@ function stageControl(stage: string, version: string): void {
     )
   const control = join(stage, 'DEBIAN')
   mkdirSync(control)
-  writeFileSync(join(control, 'control'), controlFile(version, ARCHITECTURES[process.arch] as string, bytes))
+  const facts = { version, architecture: ARCHITECTURES[process.arch] as string, bytes, homepage, reports: bugs.url }
+  writeFileSync(join(control, 'control'), controlFile(facts))
   writeFileSync(join(control, 'conffiles'), CONFFILES.map((path) => `${path}\n`).join(''))
   writeFileSync(join(control, 'md5sums'), sums.join(''))
   for (const [name, text] of Object.entries({ postinst: POSTINST, prerm: PRERM, postrm: POSTRM }))
@@ -125,23 +147,19 @@ export function buildDebianPackage(tarballs: ReadonlyMap<string, string>, folder
   const architecture = ARCHITECTURES[process.arch]
   if (process.platform !== 'linux' || architecture === undefined)
     throw new Error(`Cannot build a Debian package on ${process.platform} ${process.arch}: there is no Node for it`)
-  const { version } = JSON.parse(readFileSync(join(root, 'apps/release-server/package.json'), 'utf8')) as {
-    version: string
-  }
-  // A prerelease of npm comes before its version in Debian too.
-  const debian = version.replace('-', '~')
+  const server = readServer()
   const work = mkdtempSync(join(tmpdir(), 'keyturn-debian-'))
   try {
     const stage = join(work, 'stage')
     mkdirSync(stage)
     stageProgram(stage, tarballs)
-    stageSystemFiles(stage)
-    stageControl(stage, debian)
+    stageSystemFiles(stage, server.version)
+    stageControl(stage, server)
     setModes(stage)
     chmodSync(stage, 0o755)
     const epoch = run(root, 'git', 'log', '-1', '--format=%ct').trim()
     run(stage, 'find', '.', '-exec', 'touch', '--no-dereference', `--date=@${epoch}`, '{}', '+')
-    const name = `keyturn-server_${debian}_${architecture}.deb`
+    const name = `keyturn-server_${server.version}_${architecture}.deb`
     const options = [`SOURCE_DATE_EPOCH=${epoch}`, 'dpkg-deb', '--root-owner-group', '-Zxz', '-z3', '--threads-max=1']
     run(work, 'env', ...options, '--build', stage, join(work, name))
     cpSync(join(work, name), join(folder, name))

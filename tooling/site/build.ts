@@ -2,7 +2,7 @@
  * Builds the documentation as a site in `docs/site`: every document of the repository, the packages' READMEs, the error
  * codes and the API reference, with search.
  *
- * The folder goes on any web server, and its pages open from a disk as well; only search and the menus of small screens
+ * Any web server can serve the folder, and its pages also open from a disk; only search and the menus of small screens
  * need a server, since browsers load no modules from a disk.
  *
  *     node build.ts [--base /docs/] [--sources https://host/owner/name]

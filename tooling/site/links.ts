@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { root } from '../checks/workspace.ts'
 
-/** A relative link or picture in Markdown: what stands before its target, the target, and its fragment. */
+/** A relative link or picture in Markdown: the text before its target, the target, and its fragment. */
 const LINK = /(!?\[(?:[^\][]|\[[^\]]*\])*\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)/g
 const FENCE = /^(```|~~~)[\s\S]*?^\1/gm
 
@@ -22,7 +22,7 @@ export interface LinkTargets {
 
 /**
  * The text of a page with its links as the site needs them. A link to any other file leads to the sources
- * where their address is known, and to a copy of the file else. Fenced code stays as it is.
+ * where their address is known, otherwise to a copy of the file. Fenced code stays as it is.
  * @throws Error for a link to something that does not exist.
  */
 export function rewriteLinks(page: { source: string; place: string; text: string }, targets: LinkTargets): string {

@@ -29,7 +29,7 @@ export interface AcceptedManifest {
   readonly format: ReleaseFormat
 }
 
-/** Names that `critical` may hold without shutting this reader out. */
+/** Names in `critical` that this reader knows. */
 const KNOWN_FIELDS: ReadonlySet<string> = new Set([
   'format',
   'version',
@@ -70,7 +70,7 @@ const KNOWN_FIELDS: ReadonlySet<string> = new Set([
 /** Highest format version of archives that programs of this release read: docs/spec/m2pack-v2.md. */
 const MAX_ARCHIVE_FORMAT = 2
 
-/** What the reader can do with the document at all: format, critical fields, launcher version. */
+/** Whether this reader can use the document at all: format, critical fields, launcher version. */
 export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): ReleaseFormat {
   const format = formatOf(manifest, cycle.formats)
   const foreign = manifest.critical.find((name) => !KNOWN_FIELDS.has(name))
@@ -100,7 +100,7 @@ export function checkUnderstood(manifest: ReleaseManifest, cycle: Cycle): Releas
   return format
 }
 
-/** A `key_id` once seen with another verifier or commitment is somebody else's key. */
+/** A `key_id` that was seen before with another verifier or commitment is somebody else's key. */
 export function checkKeyIds({ contentKeys }: ReleaseManifest, state: TrustState): void {
   for (const { keyId, verifierPub, commitment } of contentKeys) {
     const seen = Object.hasOwn(state.keyIds, keyId) ? state.keyIds[keyId] : undefined

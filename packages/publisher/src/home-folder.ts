@@ -2,7 +2,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Where keys and logs lie when neither `--home` nor `$KEYTURN_HOME` says: the platform's data folder.
+ * The folder with keys and logs when neither `--home` nor `$KEYTURN_HOME` names one: in the platform's data folder.
  *
  * @param env - Variables of the process.
  * @param platform - As `process.platform`.

@@ -143,6 +143,7 @@ async function ownData(machine: Machine, deb: string, work: string): Promise<voi
   const edited = readFileSync(settings, 'utf8').replace('{', '{\n  "KEYTURN_KEEP_WHOLE": 3,')
   writeFileSync(settings, edited)
   const passphrase = readFileSync(join(machine.path, PASSPHRASE), 'utf8')
+  check('its manual page is there', existsSync(join(machine.path, 'usr/share/man/man8/keyturn-server.8.gz')))
   await machine.start()
   publish(machine, join(work, 'publisher'), '1', 'first')
   const before = await machine.manifest()

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { licenceLines, listArtifacts, requireSameBytes, stableBill } from '../artifacts.ts'
 import { withoutNotYet } from '../cut-version.ts'
 import { controlFile, POSTINST, POSTRM, settingsFile, unitFile } from '../debian-texts.ts'
+import { serverHelps, serverManual } from '../manual.ts'
 import { firstChangelog, introduction } from '../first-changelog.ts'
 
 const operations = join(import.meta.dirname, '../../../docs/operations/files')
@@ -114,6 +115,28 @@ describe('the Debian package', () => {
   })
 
   it('states its size and what it needs', () => {
-    expect(controlFile('0.1.0', 'amd64', 2049)).toMatch(/Installed-Size: 3\nDepends: libc6/)
+    const [homepage, reports] = ['https://host.example/keyturn', 'https://host.example/keyturn/issues']
+    const text = controlFile({ version: '0.1.0', architecture: 'amd64', bytes: 2049, homepage, reports })
+    expect(text).toMatch(/Installed-Size: 3\nDepends: libc6/)
+    expect(text).toContain(`Maintainer: The Keyturn project <${reports}>\nHomepage: ${homepage}\n`)
+  })
+
+  it('has a manual page with every command', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'keyturn-manual-'))
+    const main = join(folder, 'main.cjs')
+    const helps = {
+      '': 'Usage: x\n\nCommands:\n  token  tokens\n  help   help\n',
+      token: '\nCommands:\n  revoke <id>  end it\n',
+    }
+    writeFileSync(main, `console.log(${JSON.stringify(helps)}[process.argv.slice(2, -1).join(' ')] ?? 'no more')`)
+    const page = serverManual('0.1.0', serverHelps(process.execPath, main))
+    rmSync(folder, { recursive: true })
+    expect(page.match(/^\.SS .*$/gm)).toEqual(
+      ['', ' token', ' token revoke'].map((name) => `.SS keyturn\\-server${name}`),
+    )
+    // What begins with a dot or an apostrophe would be taken for a macro.
+    expect(serverManual('1', [{ command: '', text: '.so /etc/passwd\n\\fB-x' }])).toContain(
+      '\n\\&.so /etc/passwd\n\\efB\\-x\n',
+    )
   })
 })

@@ -169,7 +169,7 @@ export class Demo {
 
   async #rotateContentKey(): Promise<void> {
     const { stage, steps } = this
-    await steps.run('turn-content-key', async () => {
+    await steps.run('rotate-content-key', async () => {
       const options = {
         channel: demoNames.channel,
         client: stage.client,
@@ -184,7 +184,7 @@ export class Demo {
         note: `key_id ${plan.from} to ${plan.to}, ${counted(state.archives?.count ?? 0, 'archive')} rewrapped`,
       }
     })
-    await steps.run('update-after-turn', async () => {
+    await steps.run('update-after-rotation', async () => {
       const result = await stage.update('update')
       this.#turn = result.downloadedBytes
       return this.#share(result.downloadedBytes, CONTENT_TURN_SHARE, result.outcome === 'updated')
@@ -211,7 +211,7 @@ export class Demo {
 
   async #rotateIdentity(): Promise<void> {
     const { stage, steps } = this
-    await steps.run('turn-identity', async () => {
+    await steps.run('rotate-identity', async () => {
       const before = await stage.installHash()
       await this.#rotate(
         identityRotation,

@@ -8,7 +8,7 @@ export interface CommandTool {
   readonly description: string
   /** Whether it changes nothing. */
   readonly reads: boolean
-  /** Whether it may reach anything but this machine. */
+  /** Whether it may contact other machines. */
   readonly usesNetwork: boolean
   /** JSON Schema of its arguments. */
   readonly schema: ToolSchema
@@ -68,7 +68,7 @@ const READS = new Set([
   'noise derive',
 ])
 /**
- * Commands that reach nothing but this machine. Any other tool says that it may ask others, so a new command never
+ * Commands that use this machine only. Any other tool says that it may ask others, so a new command never
  * promises too much.
  */
 const LOCAL = new Set([
@@ -107,8 +107,8 @@ const NUMBER_ARGUMENTS = new Set(['vault retire version'])
 /** Commands that talk to a person, or never end. */
 const NEVER = new Set(['demo', 'drill', 'serve', 'mcp', 'completion', 'launch'])
 /**
- * Where secrets are read and where they go is said when the server starts, never by a client: an agent that is talked
- * into it would send a token, or any file of one line, to any address.
+ * The flags of the server say where secrets are read from and sent to; a client cannot. An agent that is tricked would
+ * otherwise send a token, or any file of one line, to any address.
  */
 const SECRET_FLAG =
   /^(server|webhook|exec|arg|token-file|insecure-http|(.*-)?passphrase-(file|fd)|(access-)?code-file)$/
@@ -195,7 +195,7 @@ function flagWords(args: Readonly<Record<string, unknown>>, flags: ReadonlyMap<s
   })
 }
 
-/** Behind `--`, so that no argument is taken for a flag. */
+/** After `--`, so that no argument is taken for a flag. */
 function positionalWords(args: Readonly<Record<string, unknown>>, { args: positional }: CommandDescription): string[] {
   const words = positional.flatMap(({ name }) => {
     const given = args[propertyName(name)]

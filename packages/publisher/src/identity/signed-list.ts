@@ -58,7 +58,7 @@ async function readList(path: string): Promise<ListedSignature[]> {
     throw cause
   }
   const lines = text.split('\n')
-  // A line that a crash cut short was not signed for: the list is written before the signature leaves.
+  // For a line that a crash cut short, no signature was given out: the list is written first.
   lines.pop()
   return lines.flatMap((line) => {
     const [, sn, digest] = LINE.exec(line) ?? []
@@ -74,7 +74,7 @@ async function appendLine(path: string, { sn, digest }: ListedSignature, flag: s
       throw new KelError('KEL_LIMIT', `More than ${MAX_SEAL_TREE} signatures wait for the rotation that seals them`, {
         hint: `Rotate the identity ("keyturn id rotate${flag}"), or sign with --seal or --unlisted`,
       })
-    // Begins a new line whatever a crash left of the one before.
+    // Starts a new line, even if a crash cut the last one short.
     await handle.write(`${size === 0 ? '' : '\n'}${sn} ${digest}\n`)
     await handle.sync()
   } finally {
@@ -86,7 +86,7 @@ async function appendLine(path: string, { sn, digest }: ListedSignature, flag: s
 /**
  * Signs something and writes down that the next rotation is to seal it. Rotations and other signatures wait meanwhile.
  *
- * @param make - Refuses while a rotation waits to be finished, and signs.
+ * @param make - Signs; refuses while a rotation is unfinished.
  * @returns What `make` signed. The list is on disk before it is returned.
  * @throws {@link KelError} `KEL_LIMIT` when too many wait.
  */
@@ -125,7 +125,7 @@ export async function sealsOfSigned(identity: Place, kel: Kel): Promise<readonly
     const waiting = await readList(path)
     const digests = waiting.length === 0 ? [] : await unsealed(waiting, kel)
     if (digests.length <= MAX_DIRECT_SEALS) return digests.map(sha256Seal)
-    // Signatures are refused long before one root is not enough; whatever else wrote the list must not stop a rotation.
+    // Signatures are refused long before one root is not enough; a list that something else wrote must not stop a rotation.
     const seals: Seal[] = []
     for (let at = 0; at < digests.length; at += MAX_SEAL_TREE)
       seals.push(await keepTree(dirname(path), digests.slice(at, at + MAX_SEAL_TREE)))
@@ -144,7 +144,7 @@ async function keepTree(folder: string, digests: readonly Uint8Array[]): Promise
 /**
  * Takes from the list what the rotation at a place has sealed.
  *
- * @param sn - Of the rotation.
+ * @param sn - Sequence number of the rotation.
  */
 export async function dropSealed(identity: Place, sn: number): Promise<void> {
   await locked(identity, async (path) => {

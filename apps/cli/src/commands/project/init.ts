@@ -105,9 +105,13 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     ...(noProgram ? ['Say under "program" what launchers start'] : []),
     ...(settings.length === 0
       ? []
-      : [`If players edit ${settings.map((path) => `"${path}"`).join(', ')}: name them under "keep"`]),
+      : [`Add files that players edit to "keep". These look like settings: ${quoted(settings)}`]),
     ...(format === undefined ? formatAdvice(files) : []),
     'Next: "keyturn ship"',
   ]
   return { data: { file, project, keep_suggestions: settings }, text: lines.join('\n') }
+}
+
+function quoted(paths: readonly string[]): string {
+  return paths.map((path) => `"${path}"`).join(', ')
 }
