@@ -94,6 +94,21 @@ describe('keyturn backup and restore', () => {
     expect(await readdir(world.path('again'))).not.toContain('server')
   })
 
+  it('need enough shares of a backup that was made under shares, and no passphrase', async () => {
+    expect(codeOf(await run('backup', 'b', '--home', 'home', '--threshold', '2', '--count', '3'))).toBe('CLI_USAGE')
+    const made = dataOf(await run('backup', 'b', '--home', 'home', '--shares', 's', '--threshold', '2', '--count', '3'))
+    expect(made).toMatchObject({ read_back: true, threshold: 2, shares: 3 })
+    const share = (number: number): string => `s/share-${number}-of-3.txt`
+    expect(codeOf(await run('restore', 'b', '--home', 'again'))).toBe('CLI_BACKUP')
+    expect(codeOf(await run('restore', 'b', '--home', 'again', '--share-file', share(1)))).toBe('VK_SHARES_MISSING')
+    const restored = dataOf(await run('restore', 'b', '--home', 'again', '--share-file', share(3), share(1)))
+    expect(restored).toMatchObject({ files: made['files'], restored: true })
+    expect(
+      codeOf(await run('backup', 'b', '--home', 'home', '--shares', 't', '--threshold', '2', '--count', '3')),
+    ).toBe('CLI_EXISTS')
+    expect(await readdir(world.folder)).not.toContain('t')
+  })
+
   it('replace nothing: a home that is there, a file that is there', async () => {
     expect((await run('backup', 'b', '--home', 'home')).code).toBe(0)
     expect(codeOf(await run('backup', 'b', '--home', 'home'))).toBe('CLI_EXISTS')

@@ -1,8 +1,9 @@
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import type { Outcome } from './support/keyturn.ts'
 
 let folder = ''
 const run = (args: readonly string[], input?: string): ReturnType<typeof keyturn> =>
@@ -96,6 +97,49 @@ describe('keyturn vault', () => {
     expect(codeOf(await run(force))).toBe('VK_POLICY')
     await write({ ...policy, destroy: { ...policy.destroy, may_force: [userInfo().username] } })
     expect(codeOf(await run(force))).toBe('VK_STATE') // the account may; the version is not in quarantine
+  })
+
+  it('keyturn vault shares: enough holders open the vault whose passphrase is lost, and fewer do not', async () => {
+    const vault = at('shared')
+    const shares = join(folder, 'shares')
+    dataOf(await run(['vault', 'init', ...vault]))
+    dataOf(await run(['vault', 'seal', 'ci', 'a', ...vault], 'kept'))
+    const make = (threshold: string): string[] => [
+      'vault',
+      'shares',
+      'make',
+      shares,
+      '--threshold',
+      threshold,
+      '--count',
+      '3',
+    ]
+    expect(codeOf(await run([...make('4'), ...vault]))).toBe('CLI_USAGE')
+    const wrong = ['--json', '--passphrase-file', join(folder, 'other')]
+    expect(codeOf(await keyturn([...make('2'), ...vault, ...wrong]))).toBe('VK_PASSPHRASE')
+    await expect(stat(shares)).rejects.toMatchObject({ code: 'ENOENT' })
+    const made = dataOf(await run([...make('2'), ...vault]))
+    expect(made).toMatchObject({ threshold: 2, shares: 3, made: true })
+    expect(codeOf(await run([...make('2'), ...vault]))).toBe('CLI_EXISTS')
+    const file = (number: number): string => join(shares, `share-${number}-of-3.txt`)
+    expect((await stat(file(1))).mode & 0o777).toBe(0o600)
+    const use = (...files: string[]): Promise<Outcome> =>
+      run([
+        'vault',
+        'shares',
+        'use',
+        '--share-file',
+        ...files,
+        '--new-passphrase-file',
+        join(folder, 'other'),
+        ...vault,
+      ])
+    expect(codeOf(await use(file(1)))).toBe('VK_SHARES_MISSING')
+    expect(codeOf(await use(file(1), join(folder, 'passphrase')))).toBe('VK_SHARE')
+    dataOf(await use(file(3), file(1)))
+    const opened = dataOf(await keyturn(['vault', 'open', 'ci', 'a', ...vault, ...wrong]))
+    expect(Buffer.from(String(opened['content_base64']), 'base64').toString()).toBe('kept')
+    expect(codeOf(await run(['vault', 'status', ...vault]))).toBe('VK_PASSPHRASE')
   })
 
   it('keyturn vault keeps a vault in an SQLite file as well', async () => {

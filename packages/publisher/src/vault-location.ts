@@ -33,6 +33,8 @@ interface VaultPaths {
   readonly database: boolean
   readonly keyFile: string
   readonly auditFile: string
+  /** A second key file of the same vault, which shares open; there need not be one. */
+  readonly spareFile: string
   /** Rules for rotations and for what cannot be undone; there need not be one. */
   readonly policyFile: string
 }
@@ -46,6 +48,7 @@ export function vaultPaths(host: PublisherHost, flags: VaultFlags): VaultPaths {
     database,
     keyFile: database ? `${path}.key` : join(path, 'vault.key'),
     auditFile: join(path, 'audit.jsonl'),
+    spareFile: database ? `${path}.spare.key` : join(path, 'spare.key'),
     policyFile: database ? `${path}.policy.json` : join(path, 'policy.json'),
   }
 }
@@ -78,7 +81,7 @@ export async function createVault(host: PublisherHost, flags: VaultFlags, parts:
   try {
     await mkdir(folderOf(paths), { recursive: true, mode: 0o700 })
     const provider = await key()
-    opened = await openStore(paths)
+    opened = await openVaultStore(paths)
     const { store, audit } = opened
     const vault = await Vault.create(store, provider, { resolver, audit: { store: audit }, clock: host.clock })
     if (flags.keychain !== true) await rememberVault(host.homeFolder, paths.keyFile)
@@ -104,7 +107,7 @@ export async function openVault(host: PublisherHost, flags: VaultFlags, parts: V
     })
   }
   const policy = await readVaultPolicy(paths.policyFile)
-  const { store, audit, close } = await openStore(paths)
+  const { store, audit, close } = await openVaultStore(paths)
   host.defer(close)
   const provider = await oldProvider(host, flags, paths, parts)
   if (flags.keychain !== true) await rememberVault(host.homeFolder, paths.keyFile)
@@ -138,7 +141,8 @@ interface OpenedStore {
   close(): Promise<void>
 }
 
-async function openStore(paths: VaultPaths): Promise<OpenedStore> {
+/** Opens the files of a vault; its keys are another matter. */
+export async function openVaultStore(paths: VaultPaths): Promise<OpenedStore> {
   if (paths.database) {
     const { SqliteAuditStore, SqliteStore } = await import('@keyturn/vault-kdf/sqlite')
     const store = SqliteStore.open(paths.path)

@@ -133,6 +133,26 @@ export const vaultErrors = {
     meaning: 'The policy file of the vault is not strict JSON of the known form, so no rule of it is used.',
     remedy: 'Correct the member that the details name; docs/spec/vault-kdf.md §14 has the form.',
   },
+  VK_SHARE: {
+    kind: 'input',
+    meaning: 'A share cannot be read: it was typed wrongly, cut, or is something else.',
+    remedy: 'Compare it with the paper or file of its holder, character by character.',
+  },
+  VK_SHARE_SET: {
+    kind: 'input',
+    meaning: 'The shares are of two sets, so they do not go together.',
+    remedy: 'Gather shares whose texts begin alike; the details name both sets.',
+  },
+  VK_SHARES_MISSING: {
+    kind: 'usage',
+    meaning: 'Fewer shares were given than the set needs.',
+    remedy: 'Ask further holders for theirs; the same share twice counts once.',
+  },
+  VK_SHARE_SECRET: {
+    kind: 'auth',
+    meaning: 'The shares can be read but do not give the secret of their set: one of them was changed on purpose.',
+    remedy: 'Try again with the shares of other holders, to find which one it is.',
+  },
   VK_STREAM: {
     kind: 'auth',
     meaning: 'A sealed stream is damaged, cut off, longer than it was, or another one than its record says.',

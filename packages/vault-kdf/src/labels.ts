@@ -16,6 +16,7 @@ export const labels = {
   fingerprint: 'hxv1/fingerprint',
   hedge: 'hxv1/hedge',
   stream: 'hxv1/stream',
+  shareCheck: 'hxv1/share-check',
   streamSecret: 'hxv1/stream-secret',
   blindIndex: 'hxv1/blind-index',
   blindIndexSecret: 'hxv1/blind-index-secret',

@@ -5,6 +5,12 @@ export interface BackupOptions {
   readonly all?: boolean | undefined
   readonly force?: boolean | undefined
   readonly backupPassphraseFile?: string | undefined
+  /** Folder for shares that are made in place of a passphrase. */
+  readonly shares?: string | undefined
+  readonly threshold?: string | undefined
+  readonly count?: string | undefined
+  /** Files with shares that open a backup. */
+  readonly shareFile?: readonly string[] | undefined
 }
 
 /** The bytes of a backup file. */

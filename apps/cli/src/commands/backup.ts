@@ -11,6 +11,7 @@ import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
 import { readBackup, stoppable } from './backup-file.ts'
 import type { BackupOptions } from './backup-file.ts'
+import { makeShares, planShares } from '../share-files.ts'
 
 /** Registers `keyturn backup`. */
 export function registerBackup(program: Command, cli: Cli): void {
@@ -23,8 +24,17 @@ export function registerBackup(program: Command, cli: Cli): void {
       '--backup-passphrase-file <file>',
       'read the passphrase of the backup from a file (default: --passphrase-file, the one of the home)',
     )
+    .option('--shares <folder>', 'no passphrase: shares in a new folder, of which --threshold open the backup')
+    .option('--threshold <n>', 'with --shares: how many shares open it')
+    .option('--count <n>', 'with --shares: how many shares there are')
     .option('--force', 'replace an existing file')
-  cli.define<BackupOptions>(backup, { example: 'keyturn backup /media/stick/keys.backup', run: runBackup })
+  cli.define<BackupOptions>(backup, {
+    example: [
+      'keyturn backup /media/stick/keys.backup',
+      'keyturn backup /media/stick/keys.backup --shares shares --threshold 3 --count 5',
+    ],
+    run: runBackup,
+  })
 }
 
 async function runBackup(
@@ -36,35 +46,77 @@ async function runBackup(
   await readHome(context.homeFolder)
   if (options.force !== true && (await pathExists(target)))
     throw new CliError('CLI_EXISTS', `"${target}" is already there`)
+  if (options.shares === undefined && (options.threshold ?? options.count) !== undefined)
+    throw new CliError('CLI_USAGE', '--threshold and --count are for --shares')
+  if (options.shares !== undefined) return await backupUnderShares(context, options, target, options.shares)
   await lockHome(context)
   const passphrase = await backupPassphrase(context, options)
   try {
-    const written: BackupCount = { files: 0, bytes: 0 }
-    await writeFileAtomic(
-      target,
-      sealStream(passphrase, stoppable(streamHome(context.homeFolder, options.all === true, written), context.signal)),
-      {
-        mode: 0o600,
-        overwrite: options.force === true,
-        beforeRename: async (temporary) => {
-          const read = await readHomeStream(
-            openStream(passphrase, stoppable(readBackup(temporary), context.signal)),
-            undefined,
-          )
-          if (read.files !== written.files || read.bytes !== written.bytes)
-            throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
-        },
-      },
-    )
-    await markBackup(context.homeFolder, context.clock())
-    return {
-      data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
-      text:
-        `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\n` +
-        'Keep the passphrase apart from the file; without it nothing opens it.',
-    }
+    return await writeBackup(context, options, { target, passphrase })
   } finally {
     wipe(passphrase)
+  }
+}
+
+/** A backup whose passphrase nobody knows. */
+async function backupUnderShares(
+  context: Context,
+  options: BackupOptions,
+  target: string,
+  folder: string,
+): Promise<CommandResult> {
+  if (options.backupPassphraseFile !== undefined)
+    throw new CliError('CLI_USAGE', 'Give --shares or --backup-passphrase-file, not both')
+  const plan = await planShares(folder, options)
+  await lockHome(context)
+  return await makeShares(context, plan, async (made) => {
+    const { data, text } = await writeBackup(context, options, { target, passphrase: made.passphrase, keep: made.keep })
+    const shares = { folder: made.folder, set: made.set, threshold: made.threshold, shares: made.files.length }
+    return {
+      data: { ...data, ...shares },
+      text:
+        `${text?.split('\n')[0] ?? ''}\nAny ${made.threshold} of the ${made.files.length} shares in ${made.folder} open it, ` +
+        'and nothing else does. Give each to another person, and leave none here.',
+    }
+  })
+}
+
+interface BackupTarget {
+  readonly target: string
+  readonly passphrase: Uint8Array
+  /** Called before the file takes its place. */
+  readonly keep?: () => void
+}
+
+async function writeBackup(
+  context: Context,
+  options: BackupOptions,
+  { target, passphrase, keep }: BackupTarget,
+): Promise<CommandResult> {
+  const written: BackupCount = { files: 0, bytes: 0 }
+  await writeFileAtomic(
+    target,
+    sealStream(passphrase, stoppable(streamHome(context.homeFolder, options.all === true, written), context.signal)),
+    {
+      mode: 0o600,
+      overwrite: options.force === true,
+      beforeRename: async (temporary) => {
+        const read = await readHomeStream(
+          openStream(passphrase, stoppable(readBackup(temporary), context.signal)),
+          undefined,
+        )
+        if (read.files !== written.files || read.bytes !== written.bytes)
+          throw new CliError('CLI_BACKUP', 'The backup does not read back as it was written')
+        keep?.()
+      },
+    },
+  )
+  await markBackup(context.homeFolder, context.clock())
+  return {
+    data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
+    text:
+      `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\n` +
+      'Keep the passphrase apart from the file; without it nothing opens it.',
   }
 }
 

@@ -12,6 +12,7 @@ import { CliError } from '../errors.ts'
 import { counted } from '../output.ts'
 import { readBackup, stoppable } from './backup-file.ts'
 import type { BackupOptions } from './backup-file.ts'
+import { readShares } from '../share-files.ts'
 
 /** Registers `keyturn restore`. */
 export function registerRestore(program: Command, cli: Cli): void {
@@ -23,8 +24,12 @@ export function registerRestore(program: Command, cli: Cli): void {
       '--backup-passphrase-file <file>',
       'read the passphrase of the backup from a file (default: --passphrase-file)',
     )
+    .option('--share-file <file...>', 'for a backup under shares: file with a share, as many as the set needs')
   cli.define<BackupOptions>(restore, {
-    example: 'keyturn restore /media/stick/keys.backup --home ./keys',
+    example: [
+      'keyturn restore /media/stick/keys.backup --home ./keys',
+      'keyturn restore shared.backup --home ./keys --share-file share-1-of-3.txt share-3-of-3.txt',
+    ],
     dryRun: true,
     run: runRestore,
   })
@@ -38,7 +43,10 @@ async function runRestore(
   const source = resolve(file ?? '')
   const home = context.homeFolder
   if (await pathExists(join(home, 'home.json'))) throw new CliError('CLI_HOME_EXISTS', `"${home}" already holds keys`)
-  const passphrase = await context.ask.passphrase('Passphrase of the backup', { file: options.backupPassphraseFile })
+  const passphrase =
+    options.shareFile === undefined
+      ? await context.ask.passphrase('Passphrase of the backup', { file: options.backupPassphraseFile })
+      : await readShares(context, options.shareFile)
   try {
     if (context.dryRun) {
       const { files, bytes } = await readHomeStream(openStream(passphrase, readBackup(source)), undefined)

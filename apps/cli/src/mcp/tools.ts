@@ -104,14 +104,23 @@ const NUMBERS = new Set(['<n>', '<days>', '<hours>', '<bytes>', '<sequence>'])
 const NUMBER_OR_WORD = new Set(['--interval', '--blobs'])
 /** Positional arguments that are whole numbers, by command. */
 const NUMBER_ARGUMENTS = new Set(['vault retire version'])
-/** Commands that talk to a person, or never end. */
-const NEVER = new Set(['demo', 'drill', 'serve', 'mcp', 'completion', 'launch'])
+/** Commands that talk to a person, never end, or write and read parts of a passphrase. */
+const NEVER = new Set([
+  'demo',
+  'drill',
+  'serve',
+  'mcp',
+  'completion',
+  'launch',
+  'vault shares make',
+  'vault shares use',
+])
 /**
  * The flags of the server say where secrets are read from and sent to; a client cannot. An agent that is tricked would
  * otherwise send a token, or any file of one line, to any address.
  */
 const SECRET_FLAG =
-  /^(server|webhook|exec|arg|token-file|insecure-http|(.*-)?passphrase-(file|fd)|(access-)?code-file)$/
+  /^(server|webhook|exec|arg|token-file|insecure-http|(.*-)?passphrase-(file|fd)|(access-)?code-file|share-file|shares)$/
 /** Flags of reading commands that write a file or show a secret. */
 const WRITING_FLAGS = new Set(['ics', 'output', 'show-secret'])
 

@@ -147,6 +147,13 @@ export const plans: Readonly<Record<string, ExamplePlan>> = {
   'keyturn update --dir client --server https://releases.example/ --trust "did:keri:E…?sn=0&said=E…"': {
     before: 'rm -r client',
   },
+  'keyturn restore shared.backup --home ./keys --share-file share-1-of-3.txt share-3-of-3.txt': {
+    before: 'rm -r keys && keyturn backup shared.backup --shares s --threshold 2 --count 3 && mv s/* .',
+  },
+  'keyturn vault shares use --share-file share-1-of-5.txt share-2-of-5.txt share-4-of-5.txt': {
+    before: 'keyturn vault shares make s --threshold 3 --count 5 && mv s/* . && (umask 077; echo new > new.txt)',
+    instead: { 'shares use': 'shares use --new-passphrase-file new.txt' },
+  },
   'keyturn restore /media/stick/keys.backup --home ./keys': {
     before: 'rm -r keys && keyturn backup media/stick/keys.backup',
   },

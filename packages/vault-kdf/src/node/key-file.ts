@@ -100,6 +100,30 @@ export async function changeKeyFilePassphrase(
   }
 }
 
+/**
+ * Makes another key file for what one opens, under a passphrase of its own: a spare that shares open, say. It stays good
+ * when masters rotate and when the passphrase of the first one changes.
+ *
+ * @param passphrase - Of `path`.
+ * @param target - The new file, which must not exist unless `overwrite` is given, and its passphrase.
+ * @throws VaultError as {@link openKeyFile}; PrimitivesError `PRIM_EXISTS`.
+ */
+export async function copyKeyFile(
+  path: string,
+  passphrase: string | Uint8Array,
+  target: { readonly path: string; readonly passphrase: string | Uint8Array; readonly overwrite?: boolean },
+  options: KeyFileOptions = {},
+): Promise<void> {
+  const { random = systemRandom, fs = nodeFileSystem } = options
+  const kek = unseal(await read(path, fs), passphrase)
+  try {
+    const bytes = seal(kek, target.passphrase, newPassphraseKdf(random, options.scryptLogN), random)
+    await writeFileAtomic(target.path, bytes, { mode: 0o600, overwrite: target.overwrite ?? false, fs })
+  } finally {
+    wipe(kek)
+  }
+}
+
 function provider(kek: Uint8Array, random: RandomSource): KeyFileProvider {
   return { ...kekProvider('file', kek, random), dispose: () => wipe(kek) }
 }

@@ -11,6 +11,7 @@ import { registerVaultRemove } from './remove.ts'
 import { registerVaultRotate } from './rotate.ts'
 import { registerVaultSweep } from './sweep.ts'
 import { registerVaultRetire } from './retire.ts'
+import { registerVaultShares } from './shares.ts'
 import { registerVaultStatus } from './status.ts'
 
 /** Registers `keyturn vault …`. */
@@ -28,6 +29,7 @@ export function registerVault(program: Command, cli: Cli): void {
   registerVaultRotate(vault, cli)
   registerVaultSweep(vault, cli)
   registerVaultRetire(vault, cli)
+  registerVaultShares(vault, cli)
   registerVaultStatus(vault, cli)
   registerVaultAudit(vault, cli)
 }
