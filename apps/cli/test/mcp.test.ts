@@ -115,7 +115,7 @@ describe('commandTools()', () => {
       .map(({ path }) => path.replaceAll(/[ -]/g, '_'))
     const all = commandTools(root, true)
     expect(commands.filter((name) => !all.some((tool) => tool.name === name))).toEqual(
-      ['demo', 'drill', 'launch', 'serve', 'mcp', 'completion'].toSorted(
+      ['demo', 'drill', 'launch', 'serve', 'mcp', 'completion', 'vault_shares_make', 'vault_shares_use'].toSorted(
         (a, b) => commands.indexOf(a) - commands.indexOf(b),
       ),
     )
