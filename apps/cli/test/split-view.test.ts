@@ -152,6 +152,24 @@ describe('a thief with release key, head key and the server', () => {
     expect((await look()).ok).toBe(true)
   })
 
+  it('is offered what the log does not have: the monitor says so at its second look', async () => {
+    await witnessedWorld()
+    await publish('two')
+    const look = async () => await command(world, ['release', 'monitor', '--server', world.url])
+    expect((await look()).ok).toBe(true)
+    // The log stops: what is offered from now on is in no log.
+    await world.stopServer()
+    await world.startServer(Date.now, true)
+    await (await world.home()).update({ server: world.url })
+    await world.release('special')
+    expect((await look()).ok).toBe(true)
+    for (let day = 0; day < 2; day += 1) {
+      const answer = await look()
+      expect(answer).toMatchObject({ code: 1, error: { code: 'REL_FOREIGN' } })
+      expect(answer.error.message).toContain('channel stable offers what is not the newest in the log')
+    }
+  })
+
   it('grace time and critical are changed alone, and refused where there is no policy: CLI_USAGE', async () => {
     const propose = async (...words: string[]) => await command(world, ['roles', 'propose', ...words])
     expect((await propose('--log-grace', '0')).error.code).toBe('CLI_USAGE')

@@ -119,6 +119,56 @@ describe('the log of releases', () => {
     expect(verifyCheckpoint(witnessed, parseVerifierKey(key)).size).toBe(5)
   })
 
+  it('goes on under another origin with a key of its own, and what is on offer is proved by both to launchers', async () => {
+    const { dataDir, start, publisher, key } = await stage([])
+    const running = await start()
+    const client = await running.client(['admin'])
+    const old = await publisher.release({ 'a.txt': utf8Encode('a') })
+    await publisher.publish(client, old)
+    const release = await publisher.release({ 'a.txt': utf8Encode('b') })
+    await publisher.publish(client, release)
+    await until(async () => (await client.getReleaseLog('metin2'))!.size === 5 && (await isProved(client)))
+    await running.server.close()
+    const under = (origin: string): Promise<RunningServer> =>
+      startServer({ dataDir, vault, releaseLog: { origin, policy: policyOf('quorum none\n') } })
+    // The key of the new log is known before anything is signed with it.
+    const planned = await under('log2.example')
+    const next = (await planned.server.logKey('metin2'))!
+    expect(next.split('+')[0]).toBe('log2.example/p/metin2/log')
+    expect(next.split('+')[2]).not.toBe(key.split('+')[2])
+    // What the publisher seals before the server changes: launchers take proofs of either log.
+    const policy = policyOf(`log ${key}\nlog ${next}\nquorum none\n`)
+    const admin = await planned.client(['admin'])
+    await until(async () => (await admin.getReleaseLog('metin2'))!.key === next && (await isProved(admin)))
+    const proof = utf8Encode(await text(`${planned.url}/manifests/${release.model.version}.tlog-proof`))
+    expect(verifyProof(proof, leafOf(release), policy)).toMatchObject({ quorum: true, size: 5 })
+    expect(() => verifyProof(proof, leafOf(release), policyOf(`log ${key}\nquorum none\n`))).toThrow()
+    // It is the same tree, and it grows.
+    const prefix = `${planned.url}/p/metin2/log`
+    await publisher.publish(admin, await publisher.release({ 'a.txt': utf8Encode('c') }))
+    await until(async () => (await admin.getReleaseLog('metin2'))!.size === 7 && (await isProved(admin)))
+    const head = verifyCheckpoint(await fetchCheckpoint(prefix), parseVerifierKey(next))
+    const { entries } = await followLog(httpTileSource(prefix), head)
+    expect(entries).toHaveLength(7)
+    expect(parseLogEntry(entries[1]!).sha256).toBe(sha256Hex(old.manifest))
+    await planned.server.close()
+    // A replica that was left with the old settings, and the way back: nothing is signed.
+    const back = await under('log.example')
+    const left = await back.client(['admin'])
+    await until(async () => (await left.getReleaseLog('metin2'))!.problem !== '')
+    expect(await left.getReleaseLog('metin2')).toMatchObject({
+      problem: 'The log goes on under log2.example/p/metin2/log: "log.example/p/metin2/log" has ended',
+      key: next,
+    })
+    expect(verifyCheckpoint(await fetchCheckpoint(`${back.url}/p/metin2/log`), parseVerifierKey(next)).size).toBe(7)
+    await back.server.close()
+    const again = await under('log2.example')
+    const last = await again.client(['admin'])
+    await publisher.publish(last, await publisher.release({ 'a.txt': utf8Encode('d') }))
+    await until(async () => (await last.getReleaseLog('metin2'))!.size === 9)
+    expect((await last.getReleaseLog('metin2'))!.problem).toBe('')
+  })
+
   it('a restored backup does not fork it: nothing is appended, and the log says why', async () => {
     const { start, publisher, dataDir } = await stage(['one'])
     const running = await start()

@@ -4,7 +4,7 @@ import { hexEncode } from '@keyturn/primitives'
 import { documentKey, documentRecord, documents } from '../public/documents.ts'
 import { collection } from '../storage/collection.ts'
 import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
-import { mapOf, object, text, whole } from '../storage/shape.ts'
+import { listOf, mapOf, object, preset, text, whole } from '../storage/shape.ts'
 
 /** How far the log of a product is. */
 export interface LogState {
@@ -16,12 +16,20 @@ export interface LogState {
   readonly witnessed: Readonly<Record<string, number>>
   /** Why nothing is appended; empty when nothing is wrong. */
   readonly problem: string
+  /** Origins under which the log was known before. */
+  readonly former: readonly string[]
 }
 
 /** States of logs, by product. */
 export const logStates = collection(
   'release-logs',
-  object<LogState>({ size: whole, vkey: text, witnessed: mapOf(whole), problem: text }),
+  object<LogState>({
+    size: whole,
+    vkey: text,
+    witnessed: mapOf(whole),
+    problem: text,
+    former: preset(listOf(text), []),
+  }),
 )
 
 /** Where an entry is in its log, by product and hash of the leaf. */

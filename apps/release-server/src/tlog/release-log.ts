@@ -1,20 +1,23 @@
-import { equalBytes, OneAtATime, utf8Encode } from '@keyturn/primitives'
+import { equalBytes, OneAtATime, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
   addSignatures,
   appendEntries,
   formatNote,
   formatProof,
   formatVerifierKey,
+  originHash,
   parseNote,
   parseProof,
+  parseVerifierKey,
   proveInclusion,
   signCheckpoint,
+  treeRoot,
 } from '@keyturn/tlog'
 import type { NoteSigner, Policy, PolicyWitness, SignedNote, TlogHttpOptions } from '@keyturn/tlog'
 import type { ServerContext } from '../context.ts'
 import { documentRecord, documents } from '../public/documents.ts'
 import { products } from '../releases/products.ts'
-import type { RecordWriter } from '../storage/metadata-store.ts'
+import type { RecordReader, RecordWriter } from '../storage/metadata-store.ts'
 import { askWitnesses, reachable, refusalByWitnesses } from './ask-witnesses.ts'
 import type { WitnessAnswers, WitnessedLog } from './ask-witnesses.ts'
 import type { LogKeys } from './log-keys.ts'
@@ -97,6 +100,7 @@ export class ReleaseLog {
     const { metadata } = this.#context
     if ((await products.get(metadata, product)) === undefined) return
     const signer = await this.#signer(product)
+    if (!(await this.#succeed(product, signer))) return
     await this.#append(product, signer)
     await this.#renewProofs(product)
     const state = await logStates.get(metadata, product)
@@ -110,8 +114,61 @@ export class ReleaseLog {
     return formatVerifierKey((await this.#signer(product)).key)
   }
 
-  #signer(product: string): Promise<NoteSigner> {
-    return this.#keys.signer(`log/${product}`, `${this.#settings.origin}/p/${product}/log`, 'note')
+  /** The first key of a log has the name of its product in the vault; each origin that follows has a key of its own. */
+  async #signer(product: string): Promise<NoteSigner> {
+    const origin = `${this.#settings.origin}/p/${product}/log`
+    const first = await this.#keys.signer(`log/${product}`, origin, 'note')
+    const shown = await shownKey(this.#context.metadata, product)
+    if (shown === undefined || shown === formatVerifierKey(first.key)) return first
+    return await this.#keys.signer(`log/${product}/${originHash(origin)}`, origin, 'note')
+  }
+
+  /**
+   * After another origin came into force: the same entries go on under its name and its key, and what is on offer is
+   * proved by it. The way back is closed: two names in turn would be two logs to those who watch.
+   *
+   * @returns Whether the log goes on.
+   */
+  async #succeed(product: string, signer: NoteSigner): Promise<boolean> {
+    const { metadata } = this.#context
+    const shown = await shownKey(metadata, product)
+    const before = await logStates.get(metadata, product)
+    if (before === undefined || shown === undefined || shown === formatVerifierKey(signer.key)) return true
+    if (before.former.includes(signer.key.name)) {
+      const problem = `The log goes on under ${parseVerifierKey(shown).name}: "${signer.key.name}" has ended`
+      await this.#note(product, { ...before, problem })
+      return false
+    }
+    const problem = await this.#mayGrow(product, signer, { ...before, problem: '' })
+    if (problem === '')
+      await metadata.transaction([logLock(product)], (records) => this.#take(records, product, signer))
+    else await this.#note(product, { ...before, problem })
+    return problem === ''
+  }
+
+  /** Signs the tree as it is with another key, and has the proofs of what is on offer made again. */
+  async #take(records: RecordWriter, product: string, signer: NoteSigner): Promise<void> {
+    const state = await logStates.get(records, product)
+    const shown = await shownKey(records, product)
+    if (state === undefined || shown === undefined || shown === formatVerifierKey(signer.key)) return
+    const { size } = state
+    const checkpoint = await signCheckpoint({ size, root: await treeRoot(storedTiles(records, product), size) }, signer)
+    const vkey = formatVerifierKey(signer.key)
+    await documents.put(
+      records,
+      documentRecord(logDocument(product, 'checkpoint'), checkpoint),
+      documentRecord(logDocument(product, 'key'), utf8Encode(`${vkey}\n`)),
+    )
+    const former = [...state.former, parseVerifierKey(shown).name]
+    await logStates.put(records, { key: product, value: { ...state, vkey, witnessed: {}, problem: '', former } })
+    for (const { channel, version } of await offeredReleases(records, product)) {
+      const proof = await documents.body(records, proofDocument(product, channel, version))
+      if (proof === undefined) continue
+      const { index } = parseProof(proof)
+      await this.#storeProof(records, { product, channel, version, index, size, checkpoint })
+      await unproved.put(records, { key: `${product}/${channel}/${version}`, value: { index } })
+    }
+    await records.notify('documents', '')
   }
 
   #logOf(product: string, { key }: NoteSigner, size: number): WitnessedLog {
@@ -257,7 +314,13 @@ export class ReleaseLog {
 }
 
 function emptyState(signer: NoteSigner): LogState {
-  return { size: 0, vkey: formatVerifierKey(signer.key), witnessed: {}, problem: '' }
+  return { size: 0, vkey: formatVerifierKey(signer.key), witnessed: {}, problem: '', former: [] }
+}
+
+/** The key that the log of a product shows everybody; `undefined` before its first entry. */
+async function shownKey(records: RecordReader, product: string): Promise<string | undefined> {
+  const bytes = await documents.body(records, logDocument(product, 'key'))
+  return bytes === undefined ? undefined : utf8Decode(bytes).trim()
 }
 
 function hasSigned({ signatures }: SignedNote, { key }: PolicyWitness): boolean {

@@ -18,7 +18,9 @@ interface MonitorFlags {
 export function registerMonitor(release: Command, cli: Cli): void {
   const monitor = release
     .command('monitor')
-    .description('read the public log of releases; exit 1 when it has what this home did not publish')
+    .description(
+      'read the public log of releases; exit 1 when it and what is on offer are not what this home published',
+    )
     .option('--server <url>', 'the release server (default: the one of the home)')
     .option('--log <url>', 'where the log is (default: …/p/<product>/log of the server)')
     .option('--state <file>', 'what was read, for the next time (default: monitor.json in the home)')
@@ -30,13 +32,14 @@ export function registerMonitor(release: Command, cli: Cli): void {
   })
 }
 
-function findingsOf({ foreign, disputed }: MonitorReport): string[] {
+function findingsOf({ foreign, unlogged, disputed }: MonitorReport): string[] {
   return [
     ...foreign.map(({ type, channel, number, sha256 }) =>
       type === 'roles'
         ? `role document ${number} (${sha256}) is in the log and not in this home`
         : `release ${number} of channel ${channel} (${sha256}) is in the log and not in this home`,
     ),
+    ...unlogged.map((channel) => `channel ${channel} offers what is not the newest in the log`),
     ...disputed.map((name) => `witness "${name}" has seen another or a longer log than was shown here`),
   ]
 }
@@ -68,7 +71,7 @@ async function runMonitor(context: Context, flags: MonitorFlags): Promise<Comman
         ? undefined
         : new PublisherError(
             'REL_FOREIGN',
-            `The log of ${product} has what this home did not publish: ${findings[0]}`,
+            `What is shown of ${product} is not what this home published: ${findings[0]}`,
             {
               hint: 'If nobody of yours made it, your keys are stolen: keyturn release kill both',
             },
