@@ -17,6 +17,8 @@ import { freePort, until } from '../test/services.ts'
 const run = promisify(execFile)
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 5)
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 3)
+/** A part of the name of the rows to measure; default: all. */
+const only = process.env['BENCH_ONLY']
 
 interface Result {
   readonly perSecond: number
@@ -77,19 +79,25 @@ async function drive(url: string, connections: number, headers: readonly string[
   return { perSecond: requests / seconds, mebibytes: bytes / 1024 / 1024 / seconds, errors }
 }
 
-/** The least that Node can do: a server that pipes one file, in a process of its own. */
-async function startBareNode(file: string): Promise<{ side: Side; stop: () => void }> {
+/**
+ * The least that Node can do, in a process of its own: a server that pipes one file, or sends it from memory with an
+ * entity tag.
+ */
+async function startBareNode(file: string, way: 'pipes' | 'from memory'): Promise<{ side: Side; stop: () => void }> {
   const port = await freePort()
   const script = `
     const { createServer } = require('node:http')
-    const { createReadStream, statSync } = require('node:fs')
-    const [file, port] = process.argv.slice(1)
+    const { createReadStream, readFileSync, statSync } = require('node:fs')
+    const [file, port, way] = process.argv.slice(1)
     const length = statSync(file).size
-    createServer((_, response) => {
-      response.writeHead(200, { 'content-length': length })
+    const body = way === 'pipes' ? undefined : readFileSync(file)
+    createServer((request, response) => {
+      if (request.headers['if-none-match'] !== undefined) return response.writeHead(304, ['ETag', '"1"']).end()
+      response.writeHead(200, ['Content-Length', String(length)])
+      if (body !== undefined) return response.end(body)
       createReadStream(file, { highWaterMark: 262144 }).pipe(response)
     }).listen(Number(port), '127.0.0.1')`
-  const child = spawn(process.execPath, ['-e', script, file, String(port)], { stdio: 'ignore' })
+  const child = spawn(process.execPath, ['-e', script, file, String(port), way], { stdio: 'ignore' })
   await until(() => fetch(`http://127.0.0.1:${port}/`).then((answer) => answer.arrayBuffer()))
   return { side: { url: `http://127.0.0.1:${port}/`, cpu: cpuOf(child.pid ?? 0) }, stop: () => child.kill('SIGTERM') }
 }
@@ -147,6 +155,7 @@ async function compare(
   want: number,
   headers: readonly string[] = [],
 ): Promise<void> {
+  if (only !== undefined && !name.includes(only)) return
   const rows: { mine: Awaited<ReturnType<typeof measure>>; limit: Awaited<ReturnType<typeof measure>> }[] = []
   for (let round = 0; round < rounds; round++) {
     rows.push({
@@ -198,12 +207,18 @@ async function startNginx(
   return { stop: () => child.kill('SIGTERM'), cpu: cpuOf(child.pid ?? 0) }
 }
 
-async function compareBareNode(file: string, limit: Side): Promise<void> {
-  const bare = await startBareNode(file)
+async function compareBareNode(blob: string, blobLimit: Side, manifest: string, manifestLimit: Side): Promise<void> {
+  const piping = await startBareNode(blob, 'pipes')
+  const sending = await startBareNode(manifest, 'from memory')
   try {
-    await compare('bare node:http, 1 MiB', bare.side, limit, 'mebibytes', 50, 0.7)
+    await compare('bare node:http, 1 MiB', piping.side, blobLimit, 'mebibytes', 50, 0.7)
+    await compare('bare node:http, manifest', sending.side, manifestLimit, 'perSecond', 100, 0.6)
+    const { headers } = await fetch(manifestLimit.url)
+    const tag = [`If-None-Match: ${headers.get('etag') ?? ''}`]
+    await compare('bare node:http, 304', sending.side, manifestLimit, 'perSecond', 100, 0.6, tag)
   } finally {
-    bare.stop()
+    piping.stop()
+    sending.stop()
   }
 }
 
@@ -270,7 +285,8 @@ async function main(): Promise<void> {
         50,
         0.7,
       )
-    await compareBareNode(join(root, pathOf(blobs[2] as Uint8Array)), limit(pathOf(blobs[2] as Uint8Array)))
+    const blob = pathOf(blobs[2] as Uint8Array)
+    await compareBareNode(join(root, blob), limit(blob), join(root, 'manifest.json'), limit('/manifest.json'))
     for (const bytes of blobs.slice(2))
       await compare(
         `X-Accel blob of ${bytes.length / 1024} KiB`,

@@ -224,6 +224,13 @@ function address(
   return text
 }
 
+/** An absolute path without anything that a proxy could read in another way. */
+function location(values: ReadonlyMap<string, string>, name: keyof ServerConfig): string | undefined {
+  const text = values.get(name)
+  if (text === undefined || /^(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$/.test(text)) return text
+  throw bad(variableOf(name), 'expected a path like /internal-files: letters, digits, ".", "_" and "-", without "/" at its end')
+}
+
 function checked(values: ReadonlyMap<string, string>): ServerConfig {
   const s3Url = address(values, 's3Url', ['http:', 'https:'])
   for (const name of ['s3AccessKey', 's3SecretKey'] as const) {
@@ -246,7 +253,7 @@ function checked(values: ReadonlyMap<string, string>): ServerConfig {
     s3AccessKey: values.get('s3AccessKey'),
     s3SecretKey: values.get('s3SecretKey'),
     trustProxy: yesNo(values, 'trustProxy', false),
-    accelPrefix: values.get('accelPrefix'),
+    accelPrefix: location(values, 'accelPrefix'),
     metricsToken: values.get('metricsToken'),
     passphraseFile: values.get('passphraseFile'),
     headSigner: values.get('headSigner'),

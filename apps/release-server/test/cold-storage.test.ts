@@ -217,6 +217,19 @@ describe('a server that keeps one release whole', () => {
     await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' })
     expect((await fetch(fileUrl(running.url, name))).headers.get('x-accel-redirect')).toContain(name)
     expect((await readFile(path)).equals(first)).toBe(true)
+    // The path is made of the setting and the name that was checked; nothing else of the request is in it.
+    const asked = await fetch(`${fileUrl(running.url, name)}?x=/../secret`, {
+      headers: { 'x-accel-redirect': '/secret', range: 'bytes=0-9' },
+    })
+    expect([asked.status, asked.headers.get('x-accel-redirect')]).toEqual([
+      200,
+      `/internal/${name.slice(0, 2)}/${name}`,
+    ])
+    const without = await startServer()
+    const answer = await fetch(fileUrl(without.url, name))
+    expect([answer.status, answer.headers.get('x-accel-redirect')]).toEqual([404, null])
+    for (const document of ['/manifest.json', '/head.json', `/files/00/${'0'.repeat(64)}`, '/files/../x'])
+      expect((await fetch(running.url + document)).headers.get('x-accel-redirect')).toBeNull()
     expect(old.blobs).toHaveLength(3)
   })
 })
