@@ -228,7 +228,10 @@ function address(
 function location(values: ReadonlyMap<string, string>, name: keyof ServerConfig): string | undefined {
   const text = values.get(name)
   if (text === undefined || /^(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$/.test(text)) return text
-  throw bad(variableOf(name), 'expected a path like /internal-files: letters, digits, ".", "_" and "-", without "/" at its end')
+  throw bad(
+    variableOf(name),
+    'expected a path like /internal-files: letters, digits, ".", "_" and "-", without "/" at its end',
+  )
 }
 
 function checked(values: ReadonlyMap<string, string>): ServerConfig {

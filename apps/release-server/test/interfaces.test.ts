@@ -181,7 +181,18 @@ describe('settings', () => {
     expect(await refused({ KEYTURN_TRUST_PROXY: 'yes' })).toContain('KEYTURN_TRUST_PROXY')
     expect(await refused({ KEYTURN_S3_URL: 'https://s3/b' })).toContain('KEYTURN_S3_ACCESS_KEY')
     expect(await refused({ KEYTURN_DATABASE_URL: 'mysql://user:hunter2@h/d' })).not.toContain('hunter2')
-    for (const prefix of ['internal', '/', '/a/', '//host/a', '/a/../b', '/a?b', '/a b', '/%2e', 'http://h/a', '/a\r\nX: 1'])
+    for (const prefix of [
+      'internal',
+      '/',
+      '/a/',
+      '//host/a',
+      '/a/../b',
+      '/a?b',
+      '/a b',
+      '/%2e',
+      'http://h/a',
+      '/a\r\nX: 1',
+    ])
       expect(await refused({ KEYTURN_ACCEL_PREFIX: prefix }), prefix).toContain('KEYTURN_ACCEL_PREFIX')
     expect(await readConfig({ KEYTURN_ACCEL_PREFIX: '/internal/files-1.0' })).toMatchObject({
       accelPrefix: '/internal/files-1.0',

@@ -204,6 +204,7 @@ try {
   if (limit !== undefined) {
     compare('small', small, limit)
     compare('large', large, limit)
+    if (tree !== undefined) compare('tree', tree, limit)
   }
   if (existsSync(`${scratch}/large.m2p`)) portable(`${scratch}/large.m2p`)
 } finally {
