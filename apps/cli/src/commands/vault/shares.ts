@@ -14,7 +14,9 @@ interface UseFlags extends VaultFlags {
 
 /** Registers `keyturn vault shares …`. */
 export function registerVaultShares(vault: Command, cli: Cli): void {
-  const shares = vault.command('shares').description('make and use a spare key of the vault that only several people open together')
+  const shares = vault
+    .command('shares')
+    .description('make and use a spare key of the vault that only several people open together')
   const make = shares
     .command('make <folder>')
     .description('make a spare key, and a file with a share of its passphrase for each holder')
