@@ -1,12 +1,12 @@
 // Figures of the executable that players get, each beside a bare start of the Node inside it, in the same run:
 // `pnpm bench`.
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { buildFor, canBuild, fileOf } from '../test/support/built-launcher.ts'
+import { buildFor, canBuild, fileOf, processorMs } from '../test/support/built-launcher.ts'
 import { StudioServer } from '../test/support/studio.ts'
 
 const ROUNDS = 11
@@ -50,13 +50,6 @@ function shown(starts: readonly Start[]): string {
 function memoryMiB(pid: number, name: 'VmHWM' | 'VmRSS'): number {
   const found = new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
   return Number(found?.[1]) / 1024
-}
-
-/** Time of the processor that the threads of a process have had so far. */
-function processorMs(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`)
-  const ns = threads.map((id) => Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]))
-  return ns.reduce((sum, part) => sum + part, 0) / 1e6
 }
 
 interface Opening extends Start {

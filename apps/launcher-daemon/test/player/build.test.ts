@@ -15,6 +15,7 @@ import { stripElf } from '../../src/build/strip-elf.ts'
 import { nsisText, setupScript } from '../../src/build/setup-script.ts'
 import { LANGUAGE_NAMES } from '../../src/page/words.ts'
 import { temporaryFolder } from '../../../../packages/install-engine/test/support/install.ts'
+import { processorMs } from '../support/built-launcher.ts'
 import { icon, png, StudioServer } from '../support/studio.ts'
 
 const run = promisify(execFile)
@@ -307,6 +308,7 @@ describe.skipIf(!isLinux)('a Linux launcher', () => {
     const first = spawn(file, [], { env, stdio: 'ignore' })
     const ended = new Promise<number | null>((resolve) => first.once('exit', resolve))
     const api = await server.apiOf(join(folder, '.launcher'))
+    expect(processorMs(first.pid as number)).toBeLessThanOrEqual(300) // about 110 where nothing else runs
     expect(await api.get('status')).toMatchObject({ needsSetup: true })
     expect(existsSync(join(folder, 'My Game'))).toBe(false) // nothing is made or downloaded before the player chose
     expect(await api.post('setup', { folder: '/etc/game' })).toMatchObject({ code: 'LA_FOLDER' })

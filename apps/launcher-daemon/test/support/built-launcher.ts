@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -43,4 +43,11 @@ export async function buildFor(
 /** The path of one kind of file that was made. */
 export function fileOf({ files }: BuiltLauncher, kind: 'executable' | 'package'): string {
   return files.find((file) => file.kind === kind)?.path ?? ''
+}
+
+/** Milliseconds of the processor that the threads of a process have had so far; a busy machine makes it little longer. */
+export function processorMs(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const ns = threads.map((id) => Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]))
+  return ns.reduce((sum, part) => sum + part, 0) / 1e6
 }
