@@ -1,10 +1,10 @@
 // Changes and reads of a keystore as ratios to what they cannot avoid: two durable files, and one open of AES-256-GCM.
 import { createDecipheriv, createCipheriv, randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '@keyturn/primitives/node'
-import { createKeystore } from '../src/node/index.ts'
+import { createKeystore, openKeystore } from '../src/node/index.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'keystore-bench-'))
 const keystore = await createKeystore(join(folder, 'keystore'), 'bench', { scryptLogN: 10 })
@@ -60,4 +60,14 @@ await ratio(
   100,
 )
 keystore.close()
+
+// Under a secret of the system's keychain, which is random: nothing has to be slow.
+const randomSecret = new Uint8Array(randomBytes(32))
+;(await createKeystore(join(folder, 'keychain'), { randomSecret })).close()
+await ratio(
+  'open under a keychain secret, wanted 10 ms',
+  () => readFile(join(folder, 'keychain')),
+  async () => (await openKeystore(join(folder, 'keychain'), { randomSecret })).close(),
+  5,
+)
 await rm(folder, { recursive: true })
