@@ -78,9 +78,10 @@ function workflowFlaws(name: string): string[] {
   return [...jobs, ...target]
 }
 
-/** The reusable action runs beside the keys of a publisher. */
-function actionFlaws(): string[] {
-  const place = 'tooling/actions/publish'
+const ACTIONS = ['tooling/actions/publish', 'tooling/actions/verify-download']
+
+/** The reusable actions run beside the keys of a publisher, or decide what a stranger's build trusts. */
+function actionFlaws(place: string): string[] {
   const action = parse(readFileSync(join(root, place, 'action.yml'), 'utf8')) as Workflow
   const steps = action.runs?.steps ?? []
   const flaws = steps.flatMap((step) => stepFlaws(place, step))
@@ -94,4 +95,4 @@ function actionFlaws(): string[] {
 }
 
 const names = readdirSync(join(root, '.github/workflows')).filter((name) => name.endsWith('.yml'))
-report(`workflows (${names.length})`, [...names.flatMap(workflowFlaws), ...actionFlaws()])
+report(`workflows (${names.length})`, [...names.flatMap(workflowFlaws), ...ACTIONS.flatMap(actionFlaws)])

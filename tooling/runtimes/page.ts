@@ -31,7 +31,8 @@ export function runtimesPage(results: Results): string {
   })
   return `# Where the packages run
 
-A small program for each package, installed from the packed tarballs as a user would, run on every runtime below.
+A small program for each package, and the first program of six READMEs word for word, installed from the packed
+tarballs as a user would, run on every runtime below.
 \`node tooling/runtimes/run.ts --write\` runs them and writes this page; \`pnpm campaign\` runs them and fails when one
 ends in another way than this page says. The tests run the oldest and the workspace's own Node.
 
@@ -43,6 +44,7 @@ ${rows.join('\n')}
 is refused, it is refused with the code in the table, and the process goes on.
 
 Versions that ran: ${versions}. On Linux, x64. workerd ran without its imitation of Node; Chromium is Debian's.
+For workerd and for esbuild, the first program with archives names the place of zstd, and the README's uses it.
 
 **Electron** was not run. Its cryptography is BoringSSL, as Bun's is: \`chacha20-poly1305\` is missing in
 \`node:crypto\`, and libsodium or the noble libraries do that work.

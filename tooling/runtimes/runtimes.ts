@@ -79,6 +79,9 @@ export const RUNTIMES: readonly Runtime[] = [
   FROM_ESBUILD,
 ]
 
+/** Packages whose READMEs begin with a whole program. */
+export const README_PACKAGES = ['m2pack-format', 'manifest', 'runtime-key', 'kel', 'noise-keys', 'vault-kdf'] as const
+
 /** Rows of docs/runtimes.md: a program each, and the packages' entry points it shows. */
 export const PROGRAMS: Readonly<Record<string, string>> = {
   primitives: 'primitives',
@@ -98,6 +101,7 @@ export const PROGRAMS: Readonly<Record<string, string>> = {
   'release-client': 'release-client',
   'm2pack-format': 'm2pack-format',
   'm2pack-format.node': 'm2pack-format/node',
+  ...Object.fromEntries(README_PACKAGES.map((name) => [`${name}.readme`, `README of ${name}`])),
 }
 
 /** Programs of a runtime: those for files and processes are for Node and what imitates it. */
@@ -106,7 +110,7 @@ export function programsOf({ kind }: Runtime): readonly string[] {
 }
 
 /** Packages whose tarballs the programs use. */
-export const PACKAGES: readonly string[] = Object.keys(PROGRAMS).filter((name) => !name.endsWith('.node'))
+export const PACKAGES: readonly string[] = Object.keys(PROGRAMS).filter((name) => !name.includes('.'))
 
 /** Path of something that npm has installed. */
 export function installed(home: string, path: string): string {

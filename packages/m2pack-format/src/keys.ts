@@ -79,10 +79,16 @@ export function checkContentKey(contentKey: ContentKey): void {
   if (!(key instanceof Uint8Array) || key.length !== 32) throw new TypeError('The content key must be 32 bytes')
 }
 
-/** Refuses options without the keys that every writer needs. @throws TypeError. */
+/**
+ * Refuses options without the keys that every writer needs.
+ *
+ * @throws TypeError; {@link M2pError} `M2P_KEY_INVALID` for a content key of zeros: a buffer that nobody filled.
+ */
 export function checkKeys(options: { readonly contentKey: ContentKey; readonly signingSeed: Uint8Array }): void {
   requireMembers(options, 'options', [])
   checkContentKey(options.contentKey)
+  if (options.contentKey.key.every((byte) => byte === 0))
+    throw new M2pError('M2P_KEY_INVALID', 'The content key holds only zeros')
   requireBytes(options.signingSeed, 'signingSeed')
 }
 

@@ -10,6 +10,7 @@ import {
   MemorySink,
   memorySource,
   openArchive,
+  rewrapArchive,
 } from '../src/index.ts'
 import type { ByteSource } from '../src/index.ts'
 import { contentKey, craft, plainFiles, publicKey, seed, slots, text, verifiers } from './support/craft.ts'
@@ -193,6 +194,19 @@ describe('openArchive()', () => {
         code: 'M2P_TRUNCATED',
       })
     }
+  })
+})
+
+describe('writers', () => {
+  it('refuse a content key of zeros, which no client would take', async () => {
+    const zero = { contentKey: { keyId: 8, key: new Uint8Array(32) }, signingSeed: seed }
+    const file = { path: 'a', source: memorySource(text('a')) }
+    const archive = await openArchive(memorySource(await sample()), { verifiers, contentKey })
+    for (const write of [
+      () => buildArchive([file], new MemorySink(), zero),
+      () => rewrapArchive(archive, new MemorySink(), zero),
+    ])
+      await expect(write()).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
   })
 })
 
