@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { collectStatus, diagnose, writeCalendar } from '@keyturn/publisher/health'
 import type { Finding } from '@keyturn/publisher/health'
+import { run } from '../src/program.ts'
 import { command } from './support/command.ts'
 import { dataOf, keyturn } from './support/keyturn.ts'
 import { World } from './support/world.ts'
@@ -74,6 +75,21 @@ describe('keyturn status and doctor', () => {
       String(mend).replaceAll(world.folder, ''),
     ])
     expect({ members: Object.keys(doctor).toSorted(), findings }).toMatchSnapshot('doctor')
+  })
+
+  it('"status --check --quiet" prints nothing when nothing is due, and what is due otherwise', async () => {
+    const look = async (nowMs: number): Promise<string> => {
+      let printed = ''
+      const stdout = { write: (part: string) => void (printed += part) }
+      const home = ['--home', world.path('home'), '--quiet']
+      const environment = { stdout, stderr: { write: () => {} }, env: {}, signal: world.signal, clock: () => nowMs }
+      await run(['status', '--check', ...home], environment)
+      return printed
+    }
+    expect((await look(Date.now())).trim()).toBe('')
+    const due = (await look(Date.now() + 100 * 86_400_000)).trim().split('\n')
+    expect(due.length).toBeGreaterThan(0)
+    expect(due.every((line) => line.startsWith('DUE '))).toBe(true)
   })
 
   it('answer with an error code beside their data when something is due or unsound: CLI_DUE, exit 1', async () => {

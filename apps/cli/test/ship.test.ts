@@ -220,6 +220,16 @@ describe('keyturn ship', () => {
     expect(printed).toContain('Shipped 1.0.0 on stable')
   })
 
+  it('"pack tree" writes no tree into its own source, nor around it: CLI_USAGE', async () => {
+    const client = world.path('game/client')
+    for (const output of [join(client, 'out'), client, world.path('game')]) {
+      const answer = await keyturn('pack', 'tree', '--input', client, '--output', output)
+      expect([output, answer.error?.code]).toEqual([output, 'CLI_USAGE'])
+    }
+    expect(existsSync(join(client, 'out'))).toBe(false)
+    expect((await keyturn('pack', 'tree', '--input', client, '--output', world.path('game/client-out'))).code).toBe(0)
+  })
+
   it('takes tables from the server when the tree of the release before is gone; "pack tree" says so (B6)', async () => {
     await ship('--version-name', '1.0.0')
     const sha256 = await archiveHash('1.0.0')

@@ -190,7 +190,7 @@ export class Fields {
     const found = typeof value === 'string' ? `"${printable(value, 80)}"` : 'missing or no text'
     throw new ManifestError(
       code,
-      `Cannot read ${this.#kind.name}: ${this.#place}${name} is ${found}, "${wanted}" is due`,
+      `Cannot read ${this.#kind.name}: ${this.#place}${name} is ${found}, expected "${wanted}"`,
     )
   }
 

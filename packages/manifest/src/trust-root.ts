@@ -43,7 +43,7 @@ function parseKelRoot(text: string, match: RegExpExecArray): KelRoot {
   if (match[2] === undefined) return { kind: 'kel', prefix }
   const query = new Map(match[2].split('&').map((pair) => pair.split('=', 2) as [string, string | undefined]))
   const [sn, said] = [query.get('sn'), query.get('said')]
-  if (query.size !== 2 || sn === undefined || said === undefined) refuse(text, 'sn and said are due')
+  if (query.size !== 2 || sn === undefined || said === undefined) refuse(text, 'expected sn and said')
   if (!SN.test(sn)) refuse(text, 'sn is not a decimal number')
   if (!SAID.test(said)) refuse(text, 'said is not a SAID')
   return { kind: 'kel', prefix, place: { sn: Number(sn), said } }
@@ -75,7 +75,7 @@ export function parseTrustRoot(text: string): TrustRoot {
   requireText(text, 'text')
   const match = KERI.exec(text)
   if (match !== null) return parseKelRoot(text, match)
-  if (!text.startsWith('key:')) refuse(text, 'did:keri:<prefix>?sn=<number>&said=<SAID> or key:<64 hex> is due')
+  if (!text.startsWith('key:')) refuse(text, 'expected did:keri:<prefix>?sn=<number>&said=<SAID> or key:<64 hex>')
   const keys = text.split(',').map((part) => {
     const [key = '', until] = part.replace(/^key:/, '').split('@', 2)
     return until === undefined ? { key } : { key, until }

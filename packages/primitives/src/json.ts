@@ -151,7 +151,7 @@ class Scanner {
   #more(close: number): boolean {
     this.#space()
     const code = this.#text.charCodeAt(this.#position)
-    if (code !== COMMA && code !== close) this.#fail(`"," or "${String.fromCharCode(close)}" is due`)
+    if (code !== COMMA && code !== close) this.#fail(`expected "," or "${String.fromCharCode(close)}"`)
     this.#position++
     this.#space()
     return code === COMMA
@@ -193,7 +193,7 @@ class Scanner {
     let manyKeys: Set<string> | undefined
     do {
       const start = this.#position
-      if (this.#text.charCodeAt(start) !== QUOTE) this.#fail('a key is due')
+      if (this.#text.charCodeAt(start) !== QUOTE) this.#fail('expected a key')
       const key = this.#string()
       if (key === FORBIDDEN_KEY) this.#fail('a forbidden key stands', start)
       if (manyKeys?.has(key) ?? keys.includes(key)) this.#fail(`the key "${printable(key, 40)}" stands twice`, start)
@@ -201,7 +201,7 @@ class Scanner {
       if (keys.length === FEW_KEYS) manyKeys = new Set(keys)
       manyKeys?.add(key)
       this.#space()
-      if (this.#text.charCodeAt(this.#position) !== COLON) this.#fail('":" is due')
+      if (this.#text.charCodeAt(this.#position) !== COLON) this.#fail('expected ":"')
       this.#position++
       this.#space()
       const isHandedOut = depth === 1 && this.#items?.of === key && this.#text.charCodeAt(this.#position) === OPEN_ARRAY

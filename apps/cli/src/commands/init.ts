@@ -90,6 +90,7 @@ function created(
   ]
   const facts = formatTable([
     ['home', folder],
+    ['product', `${product}, channel ${channel}`],
     ['identity', prefix],
     ['pin for launchers', pin],
     ['next identity key', nextKeyFile],

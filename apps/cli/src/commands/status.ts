@@ -77,8 +77,9 @@ async function answer(
   return {
     data: { ...statusData(status), due: due.map(({ kind, id }) => `${kind} ${id}`), unlocked_until: until },
     text: [
-      ...lines,
-      ...(until === undefined ? [] : [`unlocked until ${until}: "keyturn lock" ends it`]),
+      // From cron, a mail is sent when there is anything to read.
+      ...(context.quiet && options.check === true ? [] : lines),
+      ...(until === undefined || context.quiet ? [] : [`unlocked until ${until}: "keyturn lock" ends it`]),
       ...due.map(({ kind, id, mend }) => `DUE ${kind} ${id}: ${mend}`),
     ].join('\n'),
     failure: options.check === true ? unsettled(due.length, interrupted) : undefined,

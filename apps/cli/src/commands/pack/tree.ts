@@ -1,5 +1,5 @@
 import { readdir, rm } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve, sep } from 'node:path'
 import type { FormatVersion } from '@keyturn/m2pack-format'
 import { formatBytes } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
@@ -106,11 +106,21 @@ function versionOf(
   return flag === undefined ? (ofProject ?? formatVersionAfter(before?.manifest)) : formatVersion(flag)
 }
 
+/** A tree inside its own source would be packed with it the next time; a source inside its tree would be written over. */
+function refuseInside(input: string, output: string): void {
+  const holds = (outer: string, inner: string): boolean => outer === inner || inner.startsWith(join(outer, sep))
+  if (!holds(input, output) && !holds(output, input)) return
+  throw new CliError('CLI_USAGE', `Cannot pack "${input}" into "${output}": one is inside the other`, {
+    hint: 'Name an --output beside the client',
+  })
+}
+
 async function runTree(context: Context, options: TreeOptions): Promise<CommandResult> {
   if (options.input !== undefined) requireFolder(options.input)
   const home = await openSettled(context)
   const source = await sourceOf(context, options, home)
   const output = resolve(options.output)
+  refuseInside(source.input, output)
   if (
     (
       await readdir(output).catch((error: NodeJS.ErrnoException): string[] => {
