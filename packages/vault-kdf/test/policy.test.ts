@@ -101,6 +101,27 @@ describe('a vault with a policy', () => {
     expect(vault.keys.list().map(({ state }) => state)).toEqual(['decrypt_only', 'active'])
   })
 
+  it('rotateIfDue() does nothing when another process rotates after the count was read', async () => {
+    const store = new MemoryStore()
+    const provider = memoryProvider()
+    const options = { policy, audit: { store: new MemoryAuditStore() }, lazyResealsPerSecond: 0 }
+    const first = await Vault.create(store, provider, options)
+    for (const name of ['a', 'b', 'c']) await seal(first, name)
+    const second = await Vault.open(store, provider, options)
+    const census = store.census.bind(store)
+    store.census = async () => {
+      const rows = await census()
+      store.census = census
+      await first.keys.rotateIfDue() // between the count and the new version of the other
+      return rows
+    }
+    expect(await second.keys.rotateIfDue()).toBeUndefined()
+    expect(second.keys.list().map(({ version, state }) => [version, state])).toEqual([
+      [1, 'decrypt_only'],
+      [2, 'active'],
+    ])
+  })
+
   it('nothing is due while the active version is suspended', async () => {
     const { vault } = await open()
     for (const name of ['a', 'b', 'c']) await seal(vault, name)
