@@ -1,5 +1,5 @@
-// Noise of this package as the encryption of libp2p connections: what `connectionEncrypters` of a libp2p node takes, and
-// what other libp2p nodes understand. https://github.com/libp2p/specs/blob/master/noise
+// Noise of this package as the encryption of libp2p connections: what `connectionEncrypters` of a libp2p node takes,
+// and what other libp2p nodes understand. https://github.com/libp2p/specs/blob/master/noise
 //
 //   node examples/libp2p-noise.ts
 import { generateKeyPair, publicKeyFromProtobuf, publicKeyToProtobuf } from '@libp2p/crypto/keys'

@@ -35,7 +35,8 @@ try {
   if (!answer.ok || answer.command !== 'demo') findings.push('the answer is not ok')
 } catch {
   findings.push(
-    `the answer is not the JSON that was promised:\n${run.stdout.slice(0, 2000)}\n…\n${run.stdout.slice(-2000)}\n${run.stderr.slice(-2000)}`,
+    'the answer is not the JSON that was ' +
+      `promised:\n${run.stdout.slice(0, 2000)}\n…\n${run.stdout.slice(-2000)}\n${run.stderr.slice(-2000)}`,
   )
 }
 if (run.status !== 0) findings.push(`it ended with ${run.status ?? run.signal}`)

@@ -69,7 +69,9 @@ function installEachAlone(tarballs: ReadonlyMap<string, string>, work: string): 
   }
 }
 
-/** A bill of materials without what differs each time: its number follows from its content, its time is the commit's. */
+/**
+ * A bill of materials without what differs each time: its number follows from its content, its time is the commit's.
+ */
 export function stableBill(bill: string, commitMs: number): string {
   const content = JSON.parse(bill) as { serialNumber?: string; metadata: { timestamp: string } }
   content.metadata.timestamp = new Date(commitMs).toISOString()

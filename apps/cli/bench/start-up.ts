@@ -41,7 +41,8 @@ try {
   ] as const) {
     const ms = median(times[name] ?? [])
     console.log(
-      `keyturn ${name.padEnd(10)} ${ms.toFixed(0)} ms, ${(ms / empty).toFixed(2)} x an empty process (promised on a quiet machine: ${limitMs} ms)`,
+      `keyturn ${name.padEnd(10)} ${ms.toFixed(0)} ms, ${(ms / empty).toFixed(2)} x an empty process (promised on a ` +
+        `quiet machine: ${limitMs} ms)`,
     )
   }
 } finally {

@@ -79,7 +79,8 @@ class Runner {
     await mkdir(this.path('action'))
     await writeFile(
       this.path('action', 'verify-provenance.mjs'),
-      `import { appendFileSync } from 'node:fs'\nappendFileSync(${JSON.stringify(this.path('npm.log'))}, 'provenance of ' + process.argv[3] + '\\n')\n`,
+      `import { appendFileSync } from 'node:fs'\nappendFileSync(${JSON.stringify(this.path('npm.log'))}, ` +
+        `'provenance of ' + process.argv[3] + '\\n')\n`,
     )
     const keyturn = `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`
     await writeFile(this.path('keyturn'), keyturn, { mode: 0o755 })

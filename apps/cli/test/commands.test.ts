@@ -103,7 +103,8 @@ describe('completionScript()', () => {
       const list = words.map((word) => `'${word}'`).join(' ')
       const { stdout } = await run('bash', [
         '-c',
-        `${script}\nCOMP_WORDS=(keyturn ${list}); COMP_CWORD=${words.length}; _keyturn; printf '%s\\n' "\${COMPREPLY[@]}"`,
+        `${script}\nCOMP_WORDS=(keyturn ${list}); COMP_CWORD=${words.length}; _keyturn; printf '%s\\n' ` +
+          `"\${COMPREPLY[@]}"`,
       ])
       return stdout.trim().split('\n')
     }

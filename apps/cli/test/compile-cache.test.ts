@@ -57,7 +57,8 @@ describe.skipIf(process.platform === 'win32')('the compile cache of keyturn', ()
     )
     await writeFile(
       ours,
-      `import { usePrivateCompileCache } from '${COMPILE_CACHE}'\nusePrivateCompileCache()\nawait import('./module.mjs')\n`,
+      `import { usePrivateCompileCache } from '${COMPILE_CACHE}'\nusePrivateCompileCache()\nawait ` +
+        `import('./module.mjs')\n`,
     )
 
     await writeFile(module, evil)

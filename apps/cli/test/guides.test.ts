@@ -61,7 +61,8 @@ const guides: Readonly<Record<string, Guide>> = {
   },
   'adopt-an-existing-install.md': {
     before:
-      'cp -r client copy-of-an-install && echo volume=9 > copy-of-an-install/user.cfg && echo x > copy-of-an-install/mod',
+      'cp -r client copy-of-an-install && echo volume=9 > copy-of-an-install/user.cfg && echo x > ' +
+      'copy-of-an-install/mod',
     after: `grep -q '^Would install .*: 0 files, 0 B to download' output
       grep -q volume=9 copy-of-an-install/user.cfg && test -f copy-of-an-install/mod
       cmp client/textures/1.dds copy-of-an-install/textures/1.dds`,

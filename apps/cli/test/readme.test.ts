@@ -38,7 +38,8 @@ function asDone(lines: string, port: number): string {
     .replaceAll('/media/stick', `${folder}/stick`)
     .replace(
       /^keyturn serve\b.*$/m,
-      `keyturn serve --port ${port} > serve.log & SERVER=$!\nuntil grep -q 'Release server at' serve.log; do sleep 0.2; done`,
+      `keyturn serve --port ${port} > serve.log & SERVER=$!\nuntil grep -q 'Release server at' serve.log; do sleep ` +
+        '0.2; done',
     )
 }
 

@@ -97,7 +97,8 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
 
   it('colours errors in a terminal, and not with --no-color or NO_COLOR', async () => {
     await terminal.run(
-      'unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo END',
+      'unset NO_COLOR; keyturn explain NOPE; keyturn explain NOPE --no-color; NO_COLOR=1 keyturn explain NOPE; echo ' +
+        'END',
     )
     const text = await terminal.screen(/END/)
     expect(text.match(/\u001b\[31merror:/g)).toHaveLength(1)
@@ -106,7 +107,8 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
 
   it('keeps help within 80 columns, in the terminal and in a file', async () => {
     await terminal.run(
-      'for noun in "" init backup "release prepare" "pack build" "rotate content"; do keyturn $noun --help; done > help.txt; clear; keyturn release prepare --help | tail -5; echo END',
+      'for noun in "" init backup "release prepare" "pack build" "rotate content"; do keyturn $noun --help; done > ' +
+        'help.txt; clear; keyturn release prepare --help | tail -5; echo END',
     )
     await terminal.screen(/END/)
     const lines = (await readFile(terminal.path('help.txt'), 'utf8'))

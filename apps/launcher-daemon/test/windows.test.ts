@@ -21,7 +21,8 @@ const hasTools = process.platform === 'linux' && works('which', 'wine') && works
 const isReady = hasTools && existsSync(windowsNode) && existsSync(main)
 if (!isReady)
   console.info(
-    'Windows: skipped; set KEYTURN_WINDOWS_NODE to a node.exe that this machine’s wine can run, and install wine64 and mingw-w64',
+    'Windows: skipped; set KEYTURN_WINDOWS_NODE to a node.exe that this machine’s wine can run, and install wine64 ' +
+      'and mingw-w64',
   )
 
 /** Holds a file open for itself alone until another file appears. */

@@ -62,7 +62,9 @@ try {
     await client.publish('metin2', 'stable', { version: model.version, head })
     const done = performance.now()
     console.log(
-      `publish ${sequence}: ${missing.length} uploads, ${((done - begun) / 1000).toFixed(2)} s in all (wanted 20): missing-blob query ${(asked - begun).toFixed(0)} ms, release ${(created - asked).toFixed(0)} ms, head ${(done - created).toFixed(0)} ms; manifest ${(manifest.length / 1e6).toFixed(1)} MB`,
+      `publish ${sequence}: ${missing.length} uploads, ${((done - begun) / 1000).toFixed(2)} s in all (wanted 20): ` +
+        `missing-blob query ${(asked - begun).toFixed(0)} ms, release ${(created - asked).toFixed(0)} ms, head ` +
+        `${(done - created).toFixed(0)} ms; manifest ${(manifest.length / 1e6).toFixed(1)} MB`,
     )
   }
 } finally {

@@ -11,8 +11,8 @@ import { TestPublisher } from '../test/publisher.ts'
 import { freePort, until } from '../test/services.ts'
 
 // Requests per second of the public tree beside nginx, which serves the same files from the same folder: the limit that
-// each figure is held against. Needs nginx; without it it says so and ends. Without wrk (Debian packages) a driver on Node
-// sends the requests: slower, so only the figures per CPU-second of the servers say something then.
+// each figure is held against. Needs nginx; without it it says so and ends. Without wrk (Debian packages) a driver on
+// Node sends the requests: slower, so only the figures per CPU-second of the servers say something then.
 
 const run = promisify(execFile)
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 5)
@@ -261,7 +261,8 @@ async function main(): Promise<void> {
   }
   try {
     console.log(
-      `manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, one server process, wrk on the same machine`,
+      `manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, ` +
+        'one server process, wrk on the same machine',
     )
     const mine = (path: string): Side => ({ url: url + path, cpu: ownCpu })
     const limit = (path: string): Side => ({ url: nginx + path, cpu: nginxCpu })

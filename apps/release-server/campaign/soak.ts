@@ -108,7 +108,9 @@ const watch = setInterval(
       const minute = (Date.now() - started) / 60_000
       samples.push({ minute, rss, descriptors })
       console.log(
-        `${minute.toFixed(1)} min: ${rss.toFixed(0)} MiB, ${descriptors} descriptors, ${counts.publishes} publishes, ${counts.requests} launcher requests, ${counts.refused} refused, ${counts.failures} failures, metadata p99 ${percentile(latencies, 0.99).toFixed(0)} ms`,
+        `${minute.toFixed(1)} min: ${rss.toFixed(0)} MiB, ${descriptors} descriptors, ${counts.publishes} ` +
+          `publishes, ${counts.requests} launcher requests, ${counts.refused} refused, ${counts.failures} failures, ` +
+          `metadata p99 ${percentile(latencies, 0.99).toFixed(0)} ms`,
       )
     })
   },
@@ -125,7 +127,9 @@ try {
     (part) => mean(part.map(({ rss }) => rss)),
   )
   console.log(
-    `${minutes} minutes: memory ${early?.toFixed(0)} MiB in the first third after the warm-up, ${late?.toFixed(0)} MiB in the last; most ${Math.max(...samples.map(({ rss }) => rss)).toFixed(0)} MiB; descriptors at most ${Math.max(...samples.map(({ descriptors }) => descriptors))}; ${counts.failures} failures`,
+    `${minutes} minutes: memory ${early?.toFixed(0)} MiB in the first third after the warm-up, ${late?.toFixed(0)} ` +
+      `MiB in the last; most ${Math.max(...samples.map(({ rss }) => rss)).toFixed(0)} MiB; descriptors at most ` +
+      `${Math.max(...samples.map(({ descriptors }) => descriptors))}; ${counts.failures} failures`,
   )
   await server.stop()
   await rm(folder, { recursive: true, force: true })

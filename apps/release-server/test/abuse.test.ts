@@ -44,11 +44,13 @@ describe('hostile requests', () => {
   it.each([
     [
       'Content-Length and Transfer-Encoding',
-      'POST /v1/reports HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n',
+      'POST /v1/reports HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET ' +
+        '/healthz HTTP/1.1\r\nHost: x\r\n\r\n',
     ],
     [
       'two Content-Lengths',
-      'POST /v1/reports HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n{}  GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n',
+      'POST /v1/reports HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n{}  GET /healthz ' +
+        'HTTP/1.1\r\nHost: x\r\n\r\n',
     ],
     [
       'a folded header',
@@ -86,7 +88,8 @@ describe('hostile requests', () => {
     const bearer = await token(['blobs:write'])
     const name = sha256Hex(someBytes(10))
     const head = (more: string) =>
-      `PUT /v1/blobs/${name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${bearer}\r\nContent-Type: application/octet-stream\r\n${more}\r\n\r\n`
+      `PUT /v1/blobs/${name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${bearer}\r\nContent-Type: ` +
+      `application/octet-stream\r\n${more}\r\n\r\n`
     const endless = (await raw(url, `${head('Transfer-Encoding: chunked')}5\r\nhello\r\n`)).text
     expect(statuses(endless)).toEqual([411])
     expect(endless).toContain('"UP_LENGTH_REQUIRED"')

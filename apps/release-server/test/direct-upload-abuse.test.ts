@@ -133,7 +133,8 @@ describe('direct uploads', () => {
     const sent: string[] = []
     const noting: typeof fetch = (input, init) => {
       sent.push(
-        `${init?.method} ${new URL(String(input)).pathname.replace(/.*\/incoming\/.*/, 'incoming')}${String(input).includes('uploadId=') ? ' part' : ''}`,
+        `${init?.method} ` +
+          `${new URL(String(input)).pathname.replace(/.*\/incoming\/.*/, 'incoming')}${String(input).includes('uploadId=') ? ' part' : ''}`,
       )
       return fetch(input, init)
     }

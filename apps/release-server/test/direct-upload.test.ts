@@ -36,7 +36,8 @@ const noting =
     const url = String(input)
     const outside = url.startsWith(s3.url)
     calls.push(
-      `${init?.method} ${outside ? 'storage' : new URL(url).pathname.replace(/[0-9a-f]{64}/, '<sha>').replace(/uploads\/.+/, 'uploads/<id>')}${new Headers(init?.headers).has('authorization') === outside ? ' WRONG TOKEN' : ''}`,
+      `${init?.method} ` +
+        `${outside ? 'storage' : new URL(url).pathname.replace(/[0-9a-f]{64}/, '<sha>').replace(/uploads\/.+/, 'uploads/<id>')}${new Headers(init?.headers).has('authorization') === outside ? ' WRONG TOKEN' : ''}`,
     )
     return Promise.resolve(answer?.(url) ?? fetch(input, init))
   }

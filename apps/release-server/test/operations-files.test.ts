@@ -130,7 +130,8 @@ describe('files in docs/operations', () => {
       await writeFile(
         join(folder, 'nginx.conf'),
         `daemon off; pid ${folder}/nginx.pid; error_log ${folder}/error.log; ` +
-          `${process.getuid?.() === 0 ? 'user root;' : ''} events {} http { access_log off; ${temporary} include ${folder}/site.conf; }`,
+          `${process.getuid?.() === 0 ? 'user root;' : ''} events {} http { access_log off; ${temporary} include ` +
+          `${folder}/site.conf; }`,
       )
       await run(programs.nginx ?? '', ['-t', '-c', join(folder, 'nginx.conf'), '-p', folder])
       const child = spawn(programs.nginx ?? '', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: 'ignore' })

@@ -26,7 +26,10 @@ function levelOf(event: EngineEvent): LogLevel {
   return event.type === 'notice' || (event.type === 'trust' && DOUBTFUL.has(event.status)) ? 'warn' : 'info'
 }
 
-/** Writes lines to `launcher.log`: time, level, what it is, its members as JSON or `name=value`. A log that cannot be written never stops an update. */
+/**
+ * Writes lines to `launcher.log`: time, level, what it is, its members as JSON or `name=value`. A log that cannot be
+ * written never stops an update.
+ */
 export class LogFile {
   readonly #path: string
   #bytes: number

@@ -202,7 +202,8 @@ describe('an update that is killed once at', () => {
   )
 
   it(
-    'C12, the confirmation of a start, counts that start as failed; C13, a new launcher, leaves the old file or the new one',
+    'C12, the confirmation of a start, counts that start as failed; C13, a new launcher, leaves the old file or the ' +
+      'new one',
     async () => {
       const publisher = await Publisher.create()
       const launcher = noise(300_000, 31)

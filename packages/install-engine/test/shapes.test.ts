@@ -40,8 +40,8 @@ const blobs = ({ served }: TestEngine): string[] =>
   served.filter(({ path }) => path.startsWith('files/')).map(({ path }) => path)
 
 /**
- * A folding file system that goes on answering for a name it was asked for under one spelling after the file or folder is
- * gone under another, for some questions: what FUSE does for a second.
+ * A folding file system that goes on answering for a name it was asked for under one spelling after the file or folder
+ * is gone under another, for some questions: what FUSE does for a second.
  */
 function remembering(folder: string): FileSystem {
   const fs = foldingFileSystem(folder)

@@ -53,7 +53,8 @@ for (let run = 0; run < 4; run++) {
   const whole = messages.length / (cpuMs() - start)
   best = Math.max(best, whole / bare)
   console.log(
-    `run ${run + 1}: bare ${(bare * 1000).toFixed(0)}/s, log ${(whole * 1000).toFixed(0)}/s of CPU, ratio ${(whole / bare).toFixed(3)}`,
+    `run ${run + 1}: bare ${(bare * 1000).toFixed(0)}/s, log ${(whole * 1000).toFixed(0)}/s of CPU, ratio ` +
+      `${(whole / bare).toFixed(3)}`,
   )
 }
 /** The longest work that 4 MiB can ask for: events signed by 64 keys each, all of which have to sign. */
@@ -101,5 +102,6 @@ await verifyLogStream(chunks)
 const streamed = messages.length / (cpuMs() - start)
 console.log(`streamed in bounded memory: ${(streamed * 1000).toFixed(0)}/s of CPU`)
 console.log(
-  `kel: ${eventCount} events, ratio ${best.toFixed(3)} (wanted 0.8), peak memory ${Math.round(process.resourceUsage().maxRSS / 1024)} MiB`,
+  `kel: ${eventCount} events, ratio ${best.toFixed(3)} (wanted 0.8), peak memory ` +
+    `${Math.round(process.resourceUsage().maxRSS / 1024)} MiB`,
 )

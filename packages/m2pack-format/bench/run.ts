@@ -159,7 +159,8 @@ function repack(name: string, folder: string, version = '1'): void {
   const cpu = median(pairs.map(({ limit, own }) => own.cpu / limit.cpu)).toFixed(2)
   const shown = `${median(pairs.map(({ own }) => own.wall)).toFixed(2)} s, sha256sum ${median(pairs.map(({ limit }) => limit.wall)).toFixed(2)} s`
   console.log(
-    `${name.padEnd(6)} repack   version ${version}, ratio to sha256sum: wall ${wall}, processor ${cpu}  (${shown}; nothing changed, ${jobs} threads, median of ${runs}, wanted: 1.3)`,
+    `${name.padEnd(6)} repack   version ${version}, ratio to sha256sum: wall ${wall}, processor ${cpu}  (${shown}; ` +
+      `nothing changed, ${jobs} threads, median of ${runs}, wanted: 1.3)`,
   )
   for (const archive of [previous, next]) rmSync(archive)
 }
@@ -181,12 +182,14 @@ function portable(archive: string): void {
     time(process.execPath, [`${here}driver.mjs`, 'verify', archive, '-', jobs], env),
   )
   console.log(
-    `large  verify   pure JavaScript cryptography takes ${((noble as Timing).cpu / (native as Timing).cpu).toFixed(1)} times the processor time of the native one`,
+    'large  verify   pure JavaScript cryptography takes ' +
+      `${((noble as Timing).cpu / (native as Timing).cpu).toFixed(1)} times the processor time of the native one`,
   )
 }
 
 console.log(
-  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}, ${process.platform}`,
+  `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ` +
+    `${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}, ${process.platform}`,
 )
 mkdirSync(scratch, { recursive: true })
 try {

@@ -13,7 +13,8 @@ const CSP = "default-src 'self'; script-src 'self'; object-src 'none'; base-uri 
 
 /**
  * What `protocol.handle('app', …)` is given. Electron: before the app is ready,
- * `protocol.registerSchemesAsPrivileged([{ scheme: 'app', privileges: { standard: true, secure: true, stream: true } }])`.
+ * `protocol.registerSchemesAsPrivileged([{ scheme: 'app', privileges: { standard: true, secure: true, stream: true }
+ * }])`.
  */
 export function handler(archive: Archive): (request: Request) => Response {
   return (request) => {

@@ -9,7 +9,8 @@ const openRuns = Number(process.env['KEYTURN_FUZZ_OPEN'] ?? 200_000)
 function report(target: string, runs: number, accepted: number, start: number): void {
   const seconds = (performance.now() - start) / 1000
   console.log(
-    `${target}: seed ${seed}, ${runs.toLocaleString('en')} executions, ${accepted.toLocaleString('en')} accepted, 0 untyped errors, ${seconds.toFixed(0)} s`,
+    `${target}: seed ${seed}, ${runs.toLocaleString('en')} executions, ${accepted.toLocaleString('en')} accepted, 0 ` +
+      `untyped errors, ${seconds.toFixed(0)} s`,
   )
 }
 

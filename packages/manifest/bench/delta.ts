@@ -179,7 +179,8 @@ try {
     await version('full.m2p'),
   ]
   console.log(
-    `${files.length} files, ${(plain / MEGABYTE).toFixed(1)} MB plain, archive ${(next.bytes / MEGABYTE).toFixed(1)} MB, ${edited} files edited`,
+    `${files.length} files, ${(plain / MEGABYTE).toFixed(1)} MB plain, archive ` +
+      `${(next.bytes / MEGABYTE).toFixed(1)} MB, ${edited} files edited`,
   )
 
   console.log('| average | cut blindly | cut at segments | chunks | index | requests |\n|---|---|---|---|---|---|')
@@ -192,7 +193,9 @@ try {
     }
     const [blind, aligned] = [download(old, next, params, false), download(old, next, params, true)]
     console.log(
-      `| ${average} KiB | ${(blind.bytes / MEGABYTE).toFixed(2)} MB ${percent(blind.bytes, next.bytes)} | ${(aligned.bytes / MEGABYTE).toFixed(2)} MB ${percent(aligned.bytes, next.bytes)} | ${aligned.chunks} | ${(aligned.indexBytes / 1000).toFixed(0)} kB | ${aligned.requests} |`,
+      `| ${average} KiB | ${(blind.bytes / MEGABYTE).toFixed(2)} MB ${percent(blind.bytes, next.bytes)} | ` +
+        `${(aligned.bytes / MEGABYTE).toFixed(2)} MB ${percent(aligned.bytes, next.bytes)} | ${aligned.chunks} | ` +
+        `${(aligned.indexBytes / 1000).toFixed(0)} kB | ${aligned.requests} |`,
     )
   }
   const params = chunkParams.get(1) as ChunkParams
@@ -204,10 +207,13 @@ try {
   const patchBytes = statSync(patch).size
   const total = edit3.bytes + edit3.indexBytes
   console.log(
-    `3 % edit with params 1: ${(total / MEGABYTE).toFixed(2)} MB with the index, ${percent(total, next.bytes)} of full, ${(total / patchBytes).toFixed(2)} x zstd --patch-from (${(patchBytes / MEGABYTE).toFixed(2)} MB, one old version only)`,
+    `3 % edit with params 1: ${(total / MEGABYTE).toFixed(2)} MB with the index, ${percent(total, next.bytes)} of ` +
+      `full, ${(total / patchBytes).toFixed(2)} x zstd --patch-from (${(patchBytes / MEGABYTE).toFixed(2)} MB, one ` +
+      'old version only)',
   )
   console.log(
-    `rotated content key alone: ${((turn.bytes + turn.indexBytes) / 1000).toFixed(0)} kB with the index, ${percent(turn.bytes + turn.indexBytes, turned.bytes)} of full`,
+    `rotated content key alone: ${((turn.bytes + turn.indexBytes) / 1000).toFixed(0)} kB with the index, ` +
+      `${percent(turn.bytes + turn.indexBytes, turned.bytes)} of full`,
   )
   console.log(`re-encrypted under a new slot: ${percent(reencrypted.bytes, full.bytes)} of full`)
 } finally {

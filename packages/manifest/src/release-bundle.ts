@@ -37,7 +37,9 @@ export function writeReleaseBundle(bundle: ReleaseBundle): Uint8Array<ArrayBuffe
   return documentBytes({ type: TYPE, schema: 1, ...Object.fromEntries(parts) })
 }
 
-/** Takes them apart again; nothing is verified. @throws ManifestError `MAN_JSON`, `MAN_SCHEMA`, `MAN_TYPE`, `MAN_LIMIT`. */
+/**
+ * Takes them apart again; nothing is verified. @throws ManifestError `MAN_JSON`, `MAN_SCHEMA`, `MAN_TYPE`, `MAN_LIMIT`.
+ */
 export function parseReleaseBundle(bytes: Uint8Array): ReleaseBundle {
   const fields = parseDocument(bytes, KIND, MAX_BYTES)
   fields.exactly('type', TYPE, 'MAN_TYPE')

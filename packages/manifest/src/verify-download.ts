@@ -26,8 +26,8 @@ export interface VerifyDownloadOptions {
    */
   readonly expiredForMs?: number
   /**
-   * Called before a refusal is thrown, with the state to store: it remembers a publisher who has contradicted themselves,
-   * whose next release is refused too.
+   * Called before a refusal is thrown, with the state to store: it remembers a publisher who has contradicted
+   * themselves, whose next release is refused too.
    */
   readonly onRefused?: (state: Uint8Array<ArrayBuffer>) => void
 }

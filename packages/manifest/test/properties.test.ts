@@ -191,7 +191,8 @@ describe('random server states', () => {
       )
       if (RUNS > 10_000)
         console.info(
-          `${sequences} sequences with seed ${SEED ?? 'random'} in ${((performance.now() - started) / 1000).toFixed(0)} s`,
+          `${sequences} sequences with seed ${SEED ?? 'random'} in ` +
+            `${((performance.now() - started) / 1000).toFixed(0)} s`,
         )
       expect(NOW).toBeGreaterThan(0)
     },

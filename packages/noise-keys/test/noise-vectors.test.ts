@@ -93,7 +93,8 @@ describe.each([
       /^Noise_[A-Z0-9]+_25519_ChaChaPoly_(SHA256|BLAKE2s)$/.test(vector.protocol_name),
     )
     console.info(
-      `${name}: ${vectors.length} of ${total} agree; 25519 + ChaChaPoly without psk, SHA256 and BLAKE2s: ${plain.length}`,
+      `${name}: ${vectors.length} of ${total} agree; 25519 + ChaChaPoly without psk, SHA256 and BLAKE2s: ` +
+        `${plain.length}`,
     )
     expect(plain).toHaveLength(76)
   })

@@ -4,8 +4,8 @@ import { printable } from '@keyturn/primitives'
 import { PublisherError } from './errors.ts'
 
 /**
- * The path of something relative to a folder it is in, `''` for the folder itself; undefined when it is elsewhere. Looks
- * at the two names only; links are not followed.
+ * The path of something relative to a folder it is in, `''` for the folder itself; undefined when it is elsewhere.
+ * Looks at the two names only; links are not followed.
  *
  * @param folder - The folder.
  * @param path - What may be in it.

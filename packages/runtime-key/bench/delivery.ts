@@ -48,7 +48,8 @@ for (let round = 0; round < ROUNDS; round += 1) {
 const median = (name: string): number => (times[name] ?? []).sort((a, b) => a - b)[ROUNDS >> 1] as number
 for (const name of Object.keys(tasks)) {
   console.log(
-    `${name.padEnd(14)} ${median(name).toFixed(2)} ms   ratio to the bare start ${(median(name) / median('bare start')).toFixed(2)}`,
+    `${name.padEnd(14)} ${median(name).toFixed(2)} ms   ratio to the bare start ` +
+      `${(median(name) / median('bare start')).toFixed(2)}`,
   )
 }
 rmSync(folder, { recursive: true })

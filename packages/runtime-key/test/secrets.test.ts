@@ -114,7 +114,8 @@ describe('secrets', { timeout: 600_000 }, () => {
         for (let cause = error; cause instanceof Error; cause = cause.cause) {
           expect(
             leaks(
-              `${cause.message} ${cause.stack} ${JSON.stringify(cause)} ${JSON.stringify({ ...cause })} ${inspect(cause, { depth: 9, showHidden: true })}`,
+              `${cause.message} ${cause.stack} ${JSON.stringify(cause)} ${JSON.stringify({ ...cause })} ` +
+                `${inspect(cause, { depth: 9, showHidden: true })}`,
             ),
           ).toBe(0)
         }

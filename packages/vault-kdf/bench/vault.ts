@@ -42,7 +42,9 @@ function row(name: string, size: number, result: ReturnType<typeof measureRatio>
   const verdict = goal === undefined ? '' : `  goal ${goal} ${result.ratio <= goal ? 'met' : 'missed'}`
   const mib = size / 1024 / 1024 / (result.oursMicros / 1e6)
   process.stdout.write(
-    `${name.padEnd(34)} ${String(size).padStart(8)} B ${result.limitMicros.toFixed(1).padStart(9)} us ${result.oursMicros.toFixed(1).padStart(9)} us ${mib.toFixed(0).padStart(6)} MiB/s  ratio ${result.ratio.toFixed(2)}${verdict}\n`,
+    `${name.padEnd(34)} ${String(size).padStart(8)} B ${result.limitMicros.toFixed(1).padStart(9)} us ` +
+      `${result.oursMicros.toFixed(1).padStart(9)} us ${mib.toFixed(0).padStart(6)} MiB/s  ratio ` +
+      `${result.ratio.toFixed(2)}${verdict}\n`,
   )
 }
 
@@ -174,5 +176,8 @@ const bareMicros = measureRatio(
   () => bareOpen(bareKey, new Uint8Array(12), bareSeal(bareKey, new Uint8Array(12), large.subarray(0, 1024))),
 ).oursMicros
 process.stdout.write(
-  `sweep of ${report.counts.resealed} records of 1 KiB in memory: ${seconds.toFixed(1)} s, ${(records / seconds).toFixed(0)} records/s, ${((seconds * 1e6) / records / bareMicros).toFixed(1)} x bare open and seal, heap +${((peak - before) / 2 ** 20).toFixed(0)} MiB at most, ${report.remaining} left (filled in ${((filled - started) / 1000).toFixed(1)} s)\n`,
+  `sweep of ${report.counts.resealed} records of 1 KiB in memory: ${seconds.toFixed(1)} s, ` +
+    `${(records / seconds).toFixed(0)} records/s, ${((seconds * 1e6) / records / bareMicros).toFixed(1)} x bare open ` +
+    `and seal, heap +${((peak - before) / 2 ** 20).toFixed(0)} MiB at most, ${report.remaining} left (filled in ` +
+    `${((filled - started) / 1000).toFixed(1)} s)\n`,
 )

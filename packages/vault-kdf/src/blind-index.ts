@@ -116,8 +116,8 @@ export class BlindIndex {
   }
 
   /**
-   * Begins a rotation: a new key, whose indexes are stored from now on; those of the old one are still found. Then store
-   * the index of every row again, and call {@link BlindIndex.finishRotation}.
+   * Begins a rotation: a new key, whose indexes are stored from now on; those of the old one are still found. Then
+   * store the index of every row again, and call {@link BlindIndex.finishRotation}.
    *
    * @throws VaultError `VK_STATE` while one is under way, `VK_CONFLICT`.
    */

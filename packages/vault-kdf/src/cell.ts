@@ -133,8 +133,8 @@ export class Cell {
   }
 
   /**
-   * Opens what {@link Cell.sealStream} sealed: each chunk is verified before it is given out. That nothing is missing at
-   * the end is known when the loop has ended, and not before.
+   * Opens what {@link Cell.sealStream} sealed: each chunk is verified before it is given out. That nothing is missing
+   * at the end is known when the loop has ended, and not before.
    *
    * @throws VaultError `VK_STREAM`, `VK_FORMAT` for another record, and as {@link Cell.open}.
    */

@@ -1,8 +1,8 @@
 /**
  * Tries the Debian package of the server in a chroot of Debian 12: `node tooling/release/campaign/debian.ts [DEB]`.
  *
- * It installs the package, publishes a release with the CLI of this checkout and upgrades over it, starts on the data that
- * each released version left, and purges. Without DEB it makes a whole dry run of a release first. Needs root and
+ * It installs the package, publishes a release with the CLI of this checkout and upgrades over it, starts on the data
+ * that each released version left, and purges. Without DEB it makes a whole dry run of a release first. Needs root and
  * `debootstrap`; `KEYTURN_DEBIAN_BASE` names the folder of a chroot to copy, in place of making one.
  */
 import { spawn, spawnSync } from 'node:child_process'

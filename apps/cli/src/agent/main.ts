@@ -1,5 +1,5 @@
-// The process of an agent: it is started by "keyturn unlock" with what it holds on its standard input, says until when it
-// answers or what went wrong, and lives until it locks.
+// The process of an agent: it is started by "keyturn unlock" with what it holds on its standard input, says until when
+// it answers or what went wrong, and lives until it locks.
 
 import { constants } from 'node:os'
 import { suppressCoreDumps } from '@keyturn/runtime-key/node'

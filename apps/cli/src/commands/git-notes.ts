@@ -52,8 +52,8 @@ export async function writeNote(repo: string, id: string, envelope: Uint8Array):
 }
 
 /**
- * Digests of all descendants of a commit. The order comes from git's own graph, not from a clock. git lists the commits;
- * each is hashed again, and counts only if one of its parents is the commit or a descendant that was proved.
+ * Digests of all descendants of a commit. The order comes from git's own graph, not from a clock. git lists the
+ * commits; each is hashed again, and counts only if one of its parents is the commit or a descendant that was proved.
  */
 export async function descendantDigests(repo: string, id: string): Promise<readonly Uint8Array[]> {
   const list = (await git(repo, ['rev-list', '--topo-order', '--reverse', '--ancestry-path', '--all', `^${id}`]))

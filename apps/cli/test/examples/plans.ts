@@ -28,7 +28,8 @@ const laptop = 'keyturn id init --alias laptop --next-key-file media/usb/next.ke
 const theirLog = 'keyturn id export their.cesr'
 const repository = 'git init -q && git commit -q --allow-empty -m one && git tag v1.2'
 const request =
-  'keyturn noise sign-request --turn --next-key "$(keyturn noise derive --seed-file seed.hex --context next --json | sed \'s/.*"public_key":"\\([0-9a-f]*\\)".*/\\1/\')" --out request.json'
+  'keyturn noise sign-request --turn --next-key "$(keyturn noise derive --seed-file seed.hex --context next --json ' +
+  '| sed \'s/.*"public_key":"\\([0-9a-f]*\\)".*/\\1/\')" --out request.json'
 /** What `noise derive` says of the seed in seed.hex. */
 const seedIdentity = '7jfgaa9nutjyixzikb7tgmsf9gkwq7iqz498zr1nd5ig1fng4esy'
 const seedNextKey = '27458bb81abc0b8f71faee5e9cffb476a5b701464ea0a3795fb0612afe9b1961'

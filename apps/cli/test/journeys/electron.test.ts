@@ -19,7 +19,9 @@ const engine = createEngine({
   folder: '${folder}', server: '${server}', trust: '${trust}', program: ['main.mjs'], target: 'linux',
 })`
 
-/** The `main` of package.json: brings the app in `app` to the newest release, starts it, and starts again if it asks. */
+/**
+ * The `main` of package.json: brings the app in `app` to the newest release, starts it, and starts again if it asks.
+ */
 const shell = (server: string, trust: string): string => `
 ${engine('app', server, trust)}
 let exit

@@ -8,7 +8,8 @@ function escaped(text: string): string {
 const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" hidden>
     <h2 id="setup-title" data-word="setupTitle"></h2>
     <div class="fields">
-      <label for="setup-folder" data-word="folderTitle"></label><input id="setup-folder" autocomplete="off" spellcheck="false" aria-describedby="setup-error">
+      <label for="setup-folder" data-word="folderTitle"></label>
+      <input id="setup-folder" autocomplete="off" spellcheck="false" aria-describedby="setup-error">
       <span></span><small data-word="setupHint"></small>
       <label for="setup-language" data-word="language"></label><select id="setup-language"></select>
     </div>
@@ -18,7 +19,8 @@ const SETUP = `  <section id="setup" class="work" aria-labelledby="setup-title" 
     </fieldset>
     <p id="setup-figures" aria-live="polite"></p>
     <p id="setup-error" role="alert" hidden></p>
-    <div class="buttons"><button id="setup-install" class="main" type="button" aria-describedby="setup-look"></button></div>
+    <div class="buttons"><button id="setup-install" class="main" type="button"
+      aria-describedby="setup-look"></button></div>
   </section>
 `
 
@@ -59,11 +61,14 @@ const WORK = `  <section id="work" class="work" aria-labelledby="state">
     <details id="settings">
       <summary data-word="settings"></summary>
       <div class="fields">
-        <label for="channel" data-word="channel"></label><input id="channel" autocomplete="off" spellcheck="false" pattern="[a-z0-9\\-]{1,64}" maxlength="64">
+        <label for="channel" data-word="channel"></label>
+        <input id="channel" autocomplete="off" spellcheck="false" pattern="[a-z0-9\\-]{1,64}" maxlength="64">
         <label for="access-code" data-word="accessCode"></label>
-        <input id="access-code" type="password" autocomplete="off" spellcheck="false" maxlength="128" aria-describedby="access-hint">
+        <input id="access-code" type="password" autocomplete="off" spellcheck="false" maxlength="128"
+          aria-describedby="access-hint">
         <span></span><small id="access-hint" data-word="accessHint"></small>
-        <label for="limit" data-word="limit"></label><input id="limit" inputmode="decimal" autocomplete="off" aria-describedby="limit-hint">
+        <label for="limit" data-word="limit"></label>
+        <input id="limit" inputmode="decimal" autocomplete="off" aria-describedby="limit-hint">
         <label for="background-limit" data-word="backgroundLimit"></label>
         <input id="background-limit" inputmode="decimal" autocomplete="off" aria-describedby="limit-hint">
         <span></span><small id="limit-hint" data-word="limitHint"></small>

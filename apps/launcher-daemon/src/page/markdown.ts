@@ -67,8 +67,8 @@ function tableLength(lines: readonly string[]): number {
 }
 
 /**
- * Shows release notes: headings, lists, paragraphs, tables, a little emphasis. Everything is made as text nodes, so HTML in the
- * notes stays text, and nothing is loaded.
+ * Shows release notes: headings, lists, paragraphs, tables, a little emphasis. Everything is made as text nodes, so
+ * HTML in the notes stays text, and nothing is loaded.
  */
 export function showMarkdown(target: HTMLElement, notes: string): void {
   target.replaceChildren()

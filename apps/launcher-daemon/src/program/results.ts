@@ -108,7 +108,8 @@ export function statusText(status: EngineStatus): string {
   const lines = [
     `Folder   ${status.folder}`,
     `Server   ${status.server} (${status.channel})`,
-    `Release  ${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', not started yet'}`,
+    'Release  ' +
+      `${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', not started yet'}`,
     `Trust    ${status.trust}: ` +
       `${isOlder ? `verified: this release comes from its publisher; the newest known one is ${status.offered ?? ''}` : trustWords[status.trust]}`,
   ]

@@ -159,7 +159,9 @@ describe.skipIf(!canBuild)(
       }
       const isUpdated = (): boolean => pointer().version === '1.2.0' && existsSync(join(state, 'api.json'))
       const litter = await temporaryFolder()
-      /** Kills the launcher at each step of what `isDone` ends, from one state; which version starts after each kill. */
+      /**
+       * Kills the launcher at each step of what `isDone` ends, from one state; which version starts after each kill.
+       */
       const killedAtEachStep = async (from: string, isDone: () => boolean): Promise<string[]> => {
         const seen: string[] = []
         for (let step = 0; step < MOST_STEPS; step += 1) {

@@ -24,8 +24,8 @@ export interface VaultSettings {
   /** Passphrase, as text or bytes. A new vault is made with it. */
   readonly passphrase: string | Uint8Array
   /**
-   * Opens the vault too, from now on also alone. `keyturn serve` makes its vault with a secret of the home and gives the
-   * passphrase of the home here, so that `keyturn-server` opens the same data with that passphrase.
+   * Opens the vault too, from now on also alone. `keyturn serve` makes its vault with a secret of the home and gives
+   * the passphrase of the home here, so that `keyturn-server` opens the same data with that passphrase.
    */
   readonly secondPassphrase?: string | Uint8Array | undefined
   /** Cost of the passphrase, as a power of two; default 17. Lower only in tests. */
@@ -102,8 +102,8 @@ interface Opened {
 const isWrongKey = (error: unknown): boolean => error instanceof VaultError && error.code === 'VK_KEYRING'
 
 /**
- * Opens the vault with the passphrase that it was made with. An earlier version used the passphrase as it was typed: the
- * current form first, then the older ones; the error is that of the first.
+ * Opens the vault with the passphrase that it was made with. An earlier version used the passphrase as it was typed:
+ * the current form first, then the older ones; the error is that of the first.
  */
 async function openWith(
   passphrase: string | Uint8Array,

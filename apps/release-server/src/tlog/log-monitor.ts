@@ -34,8 +34,8 @@ const ANSWER_WITHIN_MS = 15_000
 
 /**
  * Watches logs of releases of others: that each only grows, that witnesses have seen the same, and that what its server
- * offers is in it. It knows nothing of what their publishers made: whether an entry is theirs, `keyturn release monitor`
- * says.
+ * offers is in it. It knows nothing of what their publishers made: whether an entry is theirs, `keyturn release
+ * monitor` says.
  */
 export class LogMonitor {
   readonly #context: ServerContext
@@ -186,7 +186,9 @@ function silent(before: MonitoredLog): MonitoredLog {
   return { ...before, findings: isLong ? [`The log has not answered since ${since}`] : before.findings }
 }
 
-/** What new entries say: the newest offer of each channel, and offers of releases that are not in the log before them. */
+/**
+ * What new entries say: the newest offer of each channel, and offers of releases that are not in the log before them.
+ */
 function withEntries(before: MonitoredLog, entries: readonly Uint8Array[]): { log: MonitoredLog; findings: string[] } {
   const [offers, releases] = [{ ...before.offers }, { ...before.releases }]
   const findings: string[] = []

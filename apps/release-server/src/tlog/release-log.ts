@@ -186,8 +186,8 @@ export class ReleaseLog {
   }
 
   /**
-   * After another policy came into force: what is on offer was proved by the witnesses of before, and asks those of now.
-   * Looked at once in the life of a process, since a policy comes with one.
+   * After another policy came into force: what is on offer was proved by the witnesses of before, and asks those of
+   * now. Looked at once in the life of a process, since a policy comes with one.
    */
   async #renewProofs(product: string): Promise<void> {
     if (this.#renewed.has(product)) return

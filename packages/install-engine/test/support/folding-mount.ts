@@ -59,7 +59,9 @@ function tryRun([program, ...args]: readonly [string, ...string[]]): string | un
   }
 }
 
-/** Runs a command until it works; after a while, says why it does not, and what this process holds open below `place`. */
+/**
+ * Runs a command until it works; after a while, says why it does not, and what this process holds open below `place`.
+ */
 async function runPatiently([program, ...args]: readonly [string, ...string[]], place: string): Promise<void> {
   for (let waitedMs = 0; ; waitedMs += PAUSE_MS) {
     const { status, stderr } = spawnSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] })

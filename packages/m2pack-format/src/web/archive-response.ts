@@ -51,8 +51,8 @@ const TYPES: Readonly<Record<string, string>> = {
 const RANGE = /^bytes=(\d{0,15})-(\d{0,15})$/
 
 /**
- * A file of an archive, or a part of it, as a stream of the web. What comes out of it is verified; a file that fails ends
- * it with an error, and for a whole file that can be its last act.
+ * A file of an archive, or a part of it, as a stream of the web. What comes out of it is verified; a file that fails
+ * ends it with an error, and for a whole file that can be its last act.
  *
  * @throws M2pError `M2P_ENTRY_UNKNOWN`; what reading throws comes through the stream.
  */

@@ -182,15 +182,16 @@ function errorQuietly(controller: { error(reason: unknown): void }, reason: unkn
 }
 
 /**
- * Runs a handshake over a stream of bytes and gives an encrypted stream in both directions. Every message has its length
- * before it, at most 65,535 bytes; keys change by the session's limits. Writing waits for the transport, and reading
- * takes from it only what is asked for. Closing `writable` ends one direction: the other side reads to the end and may
- * go on writing. A connection that is cut fails with `NK_TRUNCATED`, never looks like an end.
+ * Runs a handshake over a stream of bytes and gives an encrypted stream in both directions. Every message has its
+ * length before it, at most 65,535 bytes; keys change by the session's limits. Writing waits for the transport, and
+ * reading takes from it only what is asked for. Closing `writable` ends one direction: the other side reads to the end
+ * and may go on writing. A connection that is cut fails with `NK_TRUNCATED`, never looks like an end.
  *
  * @param transport - Taken over: it ends with the stream, and when the handshake fails.
  * @param protocol - `Noise_XX_25519_ChaChaPoly_SHA256`, for instance; the same on both sides.
  * @returns The stream. An error of one direction ends both, with the code of the session.
- * @throws {@link NoiseKeysError} `NK_HANDSHAKE`, `NK_TRUNCATED`; what `verifyRemote` and the transport throw; the reason
+ * @throws {@link NoiseKeysError} `NK_HANDSHAKE`, `NK_TRUNCATED`; what `verifyRemote` and the transport throw; the
+ * reason
  *   of the signal.
  * @example `const { readable, writable } = await openNoiseStream(Duplex.toWeb(socket), protocol, { role, staticKey })`
  */

@@ -238,7 +238,8 @@ for (const [name, { valid, parse, isText, authentic }] of Object.entries(parsers
     .map(([code, count]) => `${code} ${count}`)
     .join(', ')
   console.log(
-    `${name}: ${EXECUTIONS} in ${((performance.now() - started) / 1000).toFixed(1)} s, slowest ${slowestMs.toFixed(1)} ms: ${shown}`,
+    `${name}: ${EXECUTIONS} in ${((performance.now() - started) / 1000).toFixed(1)} s, slowest ` +
+      `${slowestMs.toFixed(1)} ms: ${shown}`,
   )
 }
 console.log(`seed ${SEED}, ${executed} executions, ${findings} findings`)

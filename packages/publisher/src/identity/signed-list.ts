@@ -125,7 +125,8 @@ export async function sealsOfSigned(identity: Place, kel: Kel): Promise<readonly
     const waiting = await readList(path)
     const digests = waiting.length === 0 ? [] : await unsealed(waiting, kel)
     if (digests.length <= MAX_DIRECT_SEALS) return digests.map(sha256Seal)
-    // Signatures are refused long before one root is not enough; a list that something else wrote must not stop a rotation.
+    // Signatures are refused long before one root is not enough; a list that something else wrote must not stop a
+    // rotation.
     const seals: Seal[] = []
     for (let at = 0; at < digests.length; at += MAX_SEAL_TREE)
       seals.push(await keepTree(dirname(path), digests.slice(at, at + MAX_SEAL_TREE)))

@@ -166,8 +166,8 @@ export async function findOrFetchRelease(
 }
 
 /**
- * Checks before a stolen key is revoked that the server shows nothing that this home did not offer: what a thief may have
- * offered is never signed again because a server shows it.
+ * Checks before a stolen key is revoked that the server shows nothing that this home did not offer: what a thief may
+ * have offered is never signed again because a server shows it.
  *
  * @param home - Open home.
  * @param client - Its server; undefined when none is asked.

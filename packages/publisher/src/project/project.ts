@@ -36,7 +36,9 @@ export interface Project {
   readonly version: 'git' | undefined
   /** Notes for players, an absolute path. */
   readonly notes: string | undefined
-  /** Where `rotate content` writes the public keys for the client: `M2PackKeys.h`, or a `.ts` file; an absolute path. */
+  /**
+   * Where `rotate content` writes the public keys for the client: `M2PackKeys.h`, or a `.ts` file; an absolute path.
+   */
   readonly clientConfig: string | undefined
   readonly launcher: ProjectLauncher
 }

@@ -39,8 +39,8 @@ export async function hasMac(
 }
 
 /**
- * AES-256-GMAC: an order of magnitude faster than SHA-256, and only this home can compute it. Two messages under one key
- * and nonce would give the key away, so each archive has a key of its own; its nonce can be a constant.
+ * AES-256-GMAC: an order of magnitude faster than SHA-256, and only this home can compute it. Two messages under one
+ * key and nonce would give the key away, so each archive has a key of its own; its nonce can be a constant.
  */
 async function tagOf(key: Uint8Array, salt: Uint8Array, path: string, signal: AbortSignal): Promise<Uint8Array> {
   const own = hkdfSha256(key, salt, LABEL, KEY_BYTES)

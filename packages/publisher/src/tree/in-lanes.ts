@@ -1,6 +1,6 @@
 /**
- * Runs `work` over items, at most `lanes` at a time. The first error stops what has not begun; it is thrown when nothing
- * runs any more.
+ * Runs `work` over items, at most `lanes` at a time. The first error stops what has not begun; it is thrown when
+ * nothing runs any more.
  */
 export async function inLanes<Item>(
   items: readonly Item[],

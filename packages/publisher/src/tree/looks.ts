@@ -2,7 +2,10 @@ import { lstatSync } from 'node:fs'
 import { createSha256, hexEncode, utf8Encode } from '@keyturn/primitives'
 import type { PlannedArchive } from './layout.ts'
 
-/** How all files of an archive look: what tells one state of them from another without reading them, as git's index does. */
+/**
+ * How all files of an archive look: what tells one state of them from another without reading them, as git's index
+ * does.
+ */
 export interface Looks {
   /** SHA-256 of path, size, times, file system and inode of each file, hex. */
   readonly digest: string

@@ -233,7 +233,9 @@ export class SqliteStore implements VaultStore {
     return { fence: { epoch: Number(row['epoch']), activeVersion }, revision: Number(row['revision']) }
   }
 
-  /** See {@link VaultStore.forgetOverwritten}: freed pages are zeroed as they are freed, and the log is emptied here. */
+  /**
+   * See {@link VaultStore.forgetOverwritten}: freed pages are zeroed as they are freed, and the log is emptied here.
+   */
   async forgetOverwritten(): Promise<void> {
     onDatabase(() => this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)'))
   }

@@ -10,8 +10,8 @@ export type Layout = (typeof LAYOUTS)[number]
 export const MAX_LOG_BYTES = 64 * 1024 * 1024
 
 /**
- * Appends the events that another copy of a log has and this one lacks. A fork stops at the first conflicting event with
- * `KEL_DUPLICITY`, and the evidence is kept.
+ * Appends the events that another copy of a log has and this one lacks. A fork stops at the first conflicting event
+ * with `KEL_DUPLICITY`, and the evidence is kept.
  *
  * @param stream - The other copy, a CESR stream of one identity.
  * @returns How many events were appended.

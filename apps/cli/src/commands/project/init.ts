@@ -59,7 +59,8 @@ function formatAdvice(files: readonly { readonly size: number }[]): string[] {
   const largest = files.reduce((most, { size }) => Math.max(most, size), 0)
   if (largest < LARGE_BYTES) return []
   return [
-    `The largest file has ${formatBytes(largest)}. Packed in archives of format version 1, one changed byte in it costs`,
+    `The largest file has ${formatBytes(largest)}. Packed in archives of format version 1, one changed byte in it ` +
+      'costs',
     'players and you the whole file; "archiveFormat": 2 makes that about 1 MB. It needs a client that reads version 2,',
     'and a later change of the format makes players download the archives once more',
   ]
