@@ -27,7 +27,10 @@ export interface MadeShares {
 
 const MOST = 255
 
-/** Checks the numbers, and that the folder is new, before anything is asked. @throws {@link CliError} `CLI_USAGE`, `CLI_EXISTS`. */
+/**
+ * Checks the numbers, and that the folder is new, before anything is asked. @throws {@link CliError} `CLI_USAGE`,
+ * `CLI_EXISTS`.
+ */
 export async function planShares(
   folder: string,
   flags: MakeShareFlags,

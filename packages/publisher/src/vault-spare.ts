@@ -60,8 +60,8 @@ export async function makeSpare(
  * Puts a vault under a new passphrase by its spare key file: for a passphrase that was lost. The vault is opened first,
  * so that a spare of another one replaces nothing.
  *
- * @throws VaultError `VK_NOT_FOUND`, `VK_PASSPHRASE` (shares of another spare), `VK_KEYRING` (a spare of another vault),
- * `VK_STORE_BUSY`.
+ * @throws VaultError `VK_NOT_FOUND`, `VK_PASSPHRASE` (shares of another spare), `VK_KEYRING` (a spare of another
+ * vault), `VK_STORE_BUSY`.
  */
 export async function useSpare(
   host: PublisherHost,

@@ -45,7 +45,9 @@ export function fileOf({ files }: BuiltLauncher, kind: 'executable' | 'package')
   return files.find((file) => file.kind === kind)?.path ?? ''
 }
 
-/** Milliseconds of the processor that the threads of a process have had so far; a busy machine makes it little longer. */
+/**
+ * Milliseconds of the processor that the threads of a process have had so far; a busy machine makes it little longer.
+ */
 export function processorMs(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`)
   const ns = threads.map((id) => Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]))

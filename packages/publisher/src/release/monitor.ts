@@ -44,8 +44,8 @@ export interface MonitorReport {
   /** Releases and role documents in the log that this home has not made. */
   readonly foreign: readonly LogEntry[]
   /**
-   * Channels whose head, as everybody can fetch it, offered at two looks in a row something else than their newest entry:
-   * somebody is shown what the log does not have.
+   * Channels whose head, as everybody can fetch it, offered at two looks in a row something else than their newest
+   * entry: somebody is shown what the log does not have.
    */
   readonly unlogged: readonly string[]
   /** Witnesses that have seen another or a longer log than was shown here. */

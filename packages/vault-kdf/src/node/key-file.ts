@@ -101,8 +101,8 @@ export async function changeKeyFilePassphrase(
 }
 
 /**
- * Makes another key file for what one opens, under a passphrase of its own: a spare that shares open, say. It stays good
- * when masters rotate and when the passphrase of the first one changes.
+ * Makes another key file for what one opens, under a passphrase of its own: a spare that shares open, say. It stays
+ * good when masters rotate and when the passphrase of the first one changes.
  *
  * @param passphrase - Of `path`.
  * @param target - The new file, which must not exist unless `overwrite` is given, and its passphrase.
