@@ -129,9 +129,11 @@ describe.each(deliveries)('%s delivery', (name) => {
     for (const command of commands) {
       const attempt = deliveryNamed(name).deliver(makeKey(), command)
       reasons.push(
-        await attempt.catch(
-          (error: { code: string; details: { reason: string } }) => `${error.code} ${error.details.reason}`,
-        ),
+        await attempt.catch((error: { code: string; message: string; hint?: string; details: { reason: string } }) => {
+          expect(error.message).toContain(`Cannot start the client "${command.file}"`)
+          expect(error.hint === undefined).toBe(error.details.reason !== 'ENOENT')
+          return `${error.code} ${error.details.reason}`
+        }),
       )
     }
     expect(reasons).toEqual(['RK_SPAWN ENOENT', 'RK_SPAWN EACCES', 'RK_SPAWN E2BIG'])

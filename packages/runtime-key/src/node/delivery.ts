@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
+import { printable } from '@keyturn/primitives'
 import { RuntimeKeyError } from '../errors.ts'
 import type { RuntimeKey } from '../runtime-key.ts'
 
@@ -124,7 +125,12 @@ export async function startChild(
 /** Node hangs `spawnargs` on its error; only code and system call go on, so that no argument is logged by accident. */
 function spawnError(file: string, error: unknown): RuntimeKeyError {
   const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown'
-  return new RuntimeKeyError('RK_SPAWN', `Cannot start the client: ${reason}`, { details: { reason, file } })
+  return new RuntimeKeyError('RK_SPAWN', `Cannot start the client "${printable(file, 200)}": ${reason}`, {
+    details: { reason, file },
+    ...(reason === 'ENOENT'
+      ? { hint: 'Install that program, or name another one; a client for Windows needs wine' }
+      : {}),
+  })
 }
 
 /**
