@@ -1,6 +1,6 @@
 // Verifying a log against bare Ed25519 verification of the same signatures, in the same run.
 import { concatBytes, ed25519PublicKey, ed25519Verify } from '@keyturn/primitives'
-import { KelError, verifyLog, verifyLogStream } from '@keyturn/kel'
+import { checkStream, Kel, KelError, memoryStore, verifyLog, verifyLogStream } from '@keyturn/kel'
 import { incept, interact, rotate, seedSigner } from '@keyturn/kel/owner'
 import type { SignedEvent } from '@keyturn/kel/owner'
 import { MAX_LOG_SIGNATURES } from '../src/limits.ts'
@@ -82,7 +82,35 @@ function processorOf(work: () => unknown): number {
   return cpuMs() - begun
 }
 
+/** One signature an event, as many events as 16,384 signatures' work allows. */
+async function longestLog(): Promise<Uint8Array> {
+  const last = { event: await incept({ keys: [keyOf(0)], nextKeys: [keyOf(1)] }, seedSigner([seed(0)])) }
+  const log = [last.event.message]
+  while (log.length < 12_500) {
+    last.event = await interact(last.event.state, [], seedSigner([seed(0)]))
+    log.push(last.event.message)
+  }
+  return concatBytes(...log)
+}
+
+async function processorOfOpening(stream: Uint8Array, prefix: string): Promise<number> {
+  const begun = cpuMs()
+  await Kel.open({ ...memoryStore().log(prefix), read: async () => ({ stream, version: '1' }) }, prefix)
+  return cpuMs() - begun
+}
+
+const longest = await longestLog()
+const { prefix } = verifyLog(longest)
+for (let run = 0; run < 3; run++)
+  console.log(
+    `log of ${longest.length} bytes, one signature an event: verifyLog ${processorOf(() => verifyLog(longest)).toFixed(0)}, ` +
+      `checkStream ${processorOf(() => checkStream(longest)).toFixed(0)}, ` +
+      `Kel.open ${(await processorOfOpening(longest, prefix)).toFixed(0)} ms of CPU (wanted 1000)`,
+  )
+
 const worst = await worstLog()
+for (let run = 0; run < 3; run++)
+  console.log(`worst log, checkStream: ${processorOf(() => checkStream(worst)).toFixed(0)} ms of CPU`)
 const accepted = Math.min(...Array.from({ length: 3 }, () => processorOf(() => verifyLog(worst))))
 const tooMany = concatBytes(...Array.from({ length: Math.floor((4 * 1024 * 1024) / worst.length) }, () => worst))
 const refused = processorOf(() => {

@@ -2,13 +2,14 @@ import { Intake } from './intake.ts'
 import { KelError } from './errors.ts'
 import type { KeyEvent } from './event.ts'
 import type { KeyState } from './key-state.ts'
-import { MAX_UNREADABLE_MESSAGES } from './limits.ts'
+import { MAX_LOG_BYTES, MAX_UNREADABLE_MESSAGES } from './limits.ts'
 import type { Verdict } from './log.ts'
 import { isKeyEvent, parseMessage } from './message.ts'
 import type { Message } from './message.ts'
 import { refusal, ruleOf } from './rule.ts'
 import { nextFrameOffset, plainBytes, readFrame } from './stream.ts'
 import type { Frame } from './stream.ts'
+import { checkSize } from './work.ts'
 
 /** The answer to one message of a stream. */
 export interface CheckedMessage {
@@ -45,6 +46,8 @@ export interface CheckedStream {
 /** Options of {@link checkStream}. */
 export interface CheckOptions {
   readonly lenient?: 'keripy' | undefined
+  /** Largest stream, bytes; a longer one is answered as a whole: `reject:limit`. As in `verifyLog`; default 4 MiB. */
+  readonly maxBytes?: number | undefined
 }
 
 /** What a message that was refused says about itself, as far as it can be read. */
@@ -128,10 +131,16 @@ function checkReceipt(intake: Intake, message: Message): CheckedMessage {
 
 /**
  * Answers each message of a CESR stream in order, as a validator would that sees them for the first time. Never throws
- * for bad input: a message that cannot be read is answered too, and the check goes on with the next one.
+ * for bad input: a message that cannot be read is answered too, and the check goes on with the next one. A stream that
+ * asks for more work than `verifyLog` takes on is answered with one refusal, `KEL_LIMIT`.
  */
 export function checkStream(stream: Uint8Array, options: CheckOptions = {}): CheckedStream {
   const bytes = plainBytes(stream)
+  try {
+    checkSize(bytes, options.maxBytes ?? MAX_LOG_BYTES)
+  } catch (error) {
+    return { messages: [refused(undefined, error)], states: [], firstSeen: new Map(), waiting: [] }
+  }
   const intake = new Intake()
   const messages: CheckedMessage[] = []
   let offset = 0

@@ -6,7 +6,7 @@ import type { KeyState } from './key-state.ts'
 import type { Accepted, EventLog, VerifiedEvent } from './log.ts'
 import { isKeyEvent, parseMessage } from './message.ts'
 import type { Message } from './message.ts'
-import { MAX_DUPLICITY_PROOFS } from './limits.ts'
+import { MAX_DUPLICITY_PROOFS, MAX_LOG_BYTES } from './limits.ts'
 import { refusal } from './rule.ts'
 import type { EventSource, LogRecord, LogStorage } from './storage.ts'
 import type { Pause } from './pace.ts'
@@ -16,6 +16,7 @@ import { replayStored } from './replay.ts'
 import type { EscrowLimits, WaitingEvent } from './escrow.ts'
 import { checkNextDigests } from './next-keys.ts'
 import type { VerifyContext } from './verify-event.ts'
+import { checkSize, workLimit, workOf, workOfStream } from './work.ts'
 
 /** Options of {@link Kel.open}. */
 export interface KelOptions extends EscrowLimits {
@@ -36,6 +37,11 @@ export interface KelOptions extends EscrowLimits {
   readonly clock?: Clock | undefined
   /** Awaited now and then while a long log is opened, so that other work comes in between. Default: no pause. */
   readonly pause?: Pause | undefined
+  /**
+   * Largest log, bytes, with the work that `verifyLog` takes on for it: what is longer is neither opened nor appended
+   * to. Interactions of our own leave a sixteenth of it free for rotations. Default 4 MiB.
+   */
+  readonly maxLogBytes?: number | undefined
 }
 
 /** What became of an appended message. */
@@ -60,8 +66,11 @@ interface OpenedLog {
   readonly options: KelOptions
   /** Version of the content that was replayed; undefined when there was none. */
   readonly version: string | undefined
+  readonly stream: Uint8Array
   readonly warnings: readonly string[]
 }
+
+const EMPTY = new Uint8Array(0)
 
 /**
  * The log of one identity, with its store: nothing is stored that has not passed every rule, and what is stored is
@@ -75,6 +84,8 @@ export class Kel {
   readonly #intake: Intake
   readonly #options: KelOptions
   #version: string | undefined
+  #bytes: number
+  #work: number
 
   private constructor(opened: OpenedLog) {
     this.prefix = opened.prefix
@@ -83,6 +94,8 @@ export class Kel {
     this.#intake = opened.intake
     this.#options = opened.options
     this.#version = opened.version
+    this.#bytes = opened.stream.length
+    this.#work = workOfStream(opened.stream)
   }
 
   /**
@@ -90,13 +103,16 @@ export class Kel {
    *
    * @param storage - Its store.
    * @param prefix - The identity; must be the one that the stored events belong to.
-   * @throws {@link KelError} `KEL_CORRUPT` when a stored event before the last is not valid.
+   * @throws {@link KelError} `KEL_CORRUPT` when a stored event before the last is not valid, `KEL_LIMIT` when the log is
+   *   larger than `maxLogBytes` or asks for more work, `KEL_WITNESS` when all that is missing are witness signatures.
    */
   static async open(storage: LogStorage, prefix: string, options: KelOptions = {}): Promise<Kel> {
     const intake = new Intake({ ...options, clock: options.clock ?? systemClock })
     const stored = await storage.read()
-    const warnings = stored === undefined ? [] : await replayStored(stored.stream, prefix, intake, options)
-    return new Kel({ prefix, storage, intake, options, version: stored?.version, warnings })
+    const stream = plainBytes(stored?.stream ?? EMPTY)
+    checkSize(stream, options.maxLogBytes ?? MAX_LOG_BYTES)
+    const warnings = await replayStored(stream, prefix, intake, options)
+    return new Kel({ prefix, storage, intake, options, version: stored?.version, stream, warnings })
   }
 
   get #log(): EventLog {
@@ -213,7 +229,21 @@ export class Kel {
   async #write(record: Pick<LogRecord, 'said' | 'sn' | 'type' | 'message'>, source: EventSource): Promise<void> {
     const seenAtMs = (this.#options.clock ?? systemClock)()
     const firstSeen = this.#log.firstSeen.length
+    const work = this.#requireRoom(record, source)
     this.#version = await this.#storage.append({ ...record, firstSeen, seenAtMs, source }, this.#version)
+    this.#bytes += record.message.length
+    this.#work += work
+  }
+
+  /** Nothing is stored that the next opening, or another reader of the log, would refuse for its size. */
+  #requireRoom({ type, sn, message }: Pick<LogRecord, 'type' | 'sn' | 'message'>, source: EventSource): number {
+    const { maxLogBytes = MAX_LOG_BYTES } = this.#options
+    const share = type === 'ixn' && source === 'local' ? 15 / 16 : 1
+    const work = workOf(oneFrame(message))
+    const fits =
+      this.#bytes + message.length <= maxLogBytes * share && this.#work + work <= workLimit(maxLogBytes) * share
+    if (fits) return work
+    throw refusal('KEL_LIMIT', `No room for event ${sn}: the log has ${this.#bytes} bytes, limit ${maxLogBytes}`)
   }
 
   async #store(accepted: Accepted, source: EventSource): Promise<void> {

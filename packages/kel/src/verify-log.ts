@@ -3,7 +3,7 @@ import { findPlace } from './compare-logs.ts'
 import { KelError } from './errors.ts'
 import { Intake } from './intake.ts'
 import type { Place } from './key-state.ts'
-import { BYTES_PER_SIGNATURE, MAX_LOG_BYTES, MAX_LOG_SIGNATURES } from './limits.ts'
+import { MAX_LOG_BYTES } from './limits.ts'
 import { parsePin } from './pin.ts'
 import type { Pin } from './pin.ts'
 import { Pace } from './pace.ts'
@@ -11,9 +11,10 @@ import type { Pause } from './pace.ts'
 import { atEvent, placedFrames, readInto, waitingRefusal } from './read-stream.ts'
 import type { PlacedFrame } from './read-stream.ts'
 import { refusal } from './rule.ts'
-import { plainBytes, readFrames } from './stream.ts'
+import { plainBytes } from './stream.ts'
 import type { VerifyContext } from './verify-event.ts'
 import type { VerifiedLog } from './verified-log.ts'
+import { checkSize } from './work.ts'
 
 /** Options of {@link verifyLog}. */
 export interface VerifyLogOptions {
@@ -80,32 +81,6 @@ export async function verifyLogAsync(stream: Uint8Array, options: VerifyLogAsync
   return reading.finish()
 }
 
-/** Characters of the shortest signature in an attachment. */
-const SIGNATURE_TEXT_LENGTH = 88
-
-/** Bytes of an event that are hashed in the time of the rest of a verification; hashed again for each signature. */
-const HASHED_BYTES = 16 * 1024
-
-/**
- * Refuses a log that asks for more work than its length deserves, before a signature is verified: each costs the
- * processor fifty microseconds, and as much again for every 16 KiB of its event; 4 MiB could hold 47,000. Counted by
- * the length of bodies and attachments, which needs no parsing.
- */
-function checkWork(stream: Uint8Array, maxBytes: number): void {
-  const limit = Math.max(MAX_LOG_SIGNATURES, Math.floor(maxBytes / BYTES_PER_SIGNATURE))
-  let work = 0
-  try {
-    for (const { bytes, body } of readFrames(stream)) {
-      work += ((bytes.length - body.length) / SIGNATURE_TEXT_LENGTH) * (1 + body.length / HASHED_BYTES)
-    }
-  } catch (error) {
-    // The reading reports it at its place, after what comes before it.
-    if (!(error instanceof KelError)) throw error
-  }
-  if (work <= limit) return
-  throw refusal('KEL_LIMIT', `Log asks for the work of ${Math.ceil(work)} signatures over short events, limit ${limit}`)
-}
-
 /** The verification of one log, message by message. */
 class LogReading {
   readonly #intake: Intake
@@ -118,10 +93,9 @@ class LogReading {
   constructor(stream: Uint8Array, options: VerifyLogOptions) {
     const { maxBytes = MAX_LOG_BYTES, lenient, delegator } = options
     const pin = typeof options.pin === 'string' ? parsePin(options.pin) : options.pin
-    if (stream.length > maxBytes) throw refusal('KEL_LIMIT', `Log of ${stream.length} bytes, limit ${maxBytes}`)
     if (pin !== undefined && options.prefix !== undefined && pin.prefix !== options.prefix)
       throw refusal('KEL_PREFIX', `The pin names ${pin.prefix}, expected ${options.prefix}`)
-    checkWork(plainBytes(stream), maxBytes)
+    checkSize(plainBytes(stream), maxBytes)
     this.#intake = new Intake({ delegator: delegatorContext(delegator).delegator })
     this.#pin = pin
     this.#lenient = lenient

@@ -97,7 +97,9 @@ class LocalWitness implements Witness {
   }
 
   #open(storage: LogStorage, prefix: string): Promise<Kel> {
-    return Kel.open(storage, prefix, { witness: this.prefix, clock: this.#clock, pause: this.#pause })
+    // Besides the log that its readers take, the copy of a witness holds a receipt for each event.
+    const maxLogBytes = 3 * Math.max(MAX_LOG_BYTES, this.#maxBytes)
+    return Kel.open(storage, prefix, { witness: this.prefix, clock: this.#clock, pause: this.#pause, maxLogBytes })
   }
 
   #isNamed(kel: Kel, event: VerifiedEvent): boolean {

@@ -13,6 +13,9 @@ import { Keys } from '../keys.ts'
 import { openHome } from '../home-session.ts'
 import type { HomeSession } from '../home-session.ts'
 
+/** Largest log of an identity of ours, bytes. */
+const MAX_LOG_BYTES = 64 * 1024 * 1024
+
 /** Where one pre-rotated key is stored: a file of its own, and its alias in there. */
 export interface NextKeyPlace {
   readonly alias: string
@@ -322,7 +325,7 @@ export function aliasFlag({ kind, alias }: Pick<Identity, 'kind' | 'alias'>): st
  *   witnesses; those of {@link Kel.open}.
  */
 export async function openOwnLog(identity: Pick<Identity, 'log' | 'logPath' | 'prefix' | 'repository'>): Promise<Kel> {
-  const kel = await Kel.open(identity.log, identity.prefix, { own: true })
+  const kel = await Kel.open(identity.log, identity.prefix, { own: true, maxLogBytes: MAX_LOG_BYTES })
   if (kel.isStarted || (await identity.log.read()) !== undefined) return kel
   if (identity.repository === undefined || !(await pathExists(identity.logPath))) throw missingLog(identity)
   throw new KelError('KEL_WITNESS', 'The inception waits for the signatures of its witnesses', {

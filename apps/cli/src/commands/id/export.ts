@@ -91,7 +91,7 @@ async function intoGit(
 
 /** Brings the log in git up to ours. One that is ahead, or another one, is never written over. */
 async function push(git: string, stream: Uint8Array, prefix: string): Promise<number> {
-  const there = await Kel.open(gitStore(git).log(prefix), prefix)
+  const there = await Kel.open(gitStore(git).log(prefix), prefix, { maxLogBytes: MAX_LOG_BYTES })
   if (there.isStarted) {
     const limits = { prefix, maxBytes: MAX_LOG_BYTES }
     const { relation } = compareLogs(verifyLog(await there.export(), limits), verifyLog(stream, limits))

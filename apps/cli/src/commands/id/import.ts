@@ -49,7 +49,7 @@ async function runImport(
     copy?.bytes ?? (git === undefined ? await readFile(file as string) : await fromGit(resolve(git), identity.prefix))
   const offered = verifyLog(bytes, limits)
   // The events come from outside, no matter who made them: importing is how they get in.
-  const kel = await Kel.open(identity.log, identity.prefix)
+  const kel = await Kel.open(identity.log, identity.prefix, { maxLogBytes: MAX_LOG_BYTES })
   // A log in git that was lost starts again with the first event.
   const relation = kel.isStarted ? compareLogs(verifyLog(await kel.export(), limits), offered).relation : 'ahead'
   // A fork is found before anything of it is written.

@@ -21,7 +21,7 @@ export async function takeOver(stream: Uint8Array, kel: Kel): Promise<number> {
   const events = new Map([...offered.superseded, ...offered.events].map((event) => [event.said, event]))
   let taken = 0
   // In the order of the stream, which is the order its owner saw them in: what a rotation supersedes came before it.
-  for (const { said } of checkStream(stream).messages) {
+  for (const { said } of checkStream(stream, { maxBytes: MAX_LOG_BYTES }).messages) {
     const event = events.get(said)
     if (event === undefined || kel.firstSeen.includes(said)) continue
     taken += (await kel.append(event.message, 'remote')).accepted.length
