@@ -1,8 +1,10 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isRecord, parseStrictJson } from '@keyturn/primitives'
+import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import type { JsonValue } from '@keyturn/primitives'
 import { isMissing, lockFile, writeFileAtomic } from '@keyturn/primitives/node'
+import { policyProblem } from './home-policy.ts'
+import type { DueKind } from './home-policy.ts'
 import type { PublisherHost } from './session.ts'
 import { PublisherError } from './errors.ts'
 
@@ -70,17 +72,6 @@ export interface SealedKey extends Omit<HomeContentKey, 'status'> {
   /** When it is to be offered, `YYYY-MM-DDTHH:MM:SSZ`; absent once the schedule was cancelled. */
   readonly at?: string | undefined
 }
-
-/** What becomes due with time. */
-export type DueKind =
-  | 'identity'
-  | 'release'
-  | 'head'
-  | 'content'
-  | 'archiveSigning'
-  | 'transport'
-  | 'transportIdentity'
-  | 'vault'
 
 /** What is in force in a home: public names only. Written whole, last, so that it never names what is not there yet. */
 export interface HomeDescription {
@@ -214,6 +205,15 @@ export async function readHome(folder: string): Promise<HomeDescription> {
       { hint: RESTORE },
     )
   }
+  const problem = policyProblem(value.policy)
+  if (problem !== undefined)
+    throw new PublisherError(
+      'CLI_HOME_FORMAT',
+      `Cannot use "${homePaths(folder).description}": ${printable(problem)}`,
+      {
+        hint: 'Change that number, or remove it: the default is used',
+      },
+    )
   return value
 }
 
@@ -278,7 +278,6 @@ function isDescription(value: unknown): value is HomeDescription {
     strings(aliases, ['release', 'head', 'archiveSigning', 'transportIdentity']) &&
     (value['since'] === undefined ||
       (isRecord(value['since']) && strings(value['since'], Object.keys(value['since'])))) &&
-    (value['policy'] === undefined || isRecord(value['policy'])) &&
     (value['bundle'] === undefined || isBundle(value['bundle'])) &&
     Array.isArray(slots) &&
     slots.every((slot) => Number.isSafeInteger(slot)) &&

@@ -6,6 +6,7 @@ import { parseMetadata, recoverTransportSecret } from '@keyturn/noise-keys/owner
 import { KeyturnError, wipe } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { FolderStore, openKeyFile } from '@keyturn/vault-kdf/node'
+import type { HomePaths } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { knownVaults } from '../known-vaults.ts'
 import {
@@ -131,10 +132,7 @@ export async function checkTransportKeys(home: HomeSession): Promise<RestFinding
   const { paths, description } = home
   await readContacts(paths)
   const bytes = await readIfThere(join(paths.transport, 'keys.json'))
-  if (bytes === undefined)
-    return (await pathExists(join(paths.transport, 'published')))
-      ? [{ level: 'error', message: 'transport keys were published, and keys.json is gone', fix: 'keyturn restore' }]
-      : []
+  if (bytes === undefined) return await checkNoTransportKeys(paths)
   const { keys } = parseMetadata(bytes)
   await (
     await home.keys()
@@ -142,6 +140,22 @@ export async function checkTransportKeys(home: HomeSession): Promise<RestFinding
     for (const key of keys) if (key.generation !== 'random') wipe(recoverTransportSecret(seed, key))
   })
   return [{ level: 'ok', message: `${keys.length} written down, each the one that the seed gives`, fix: '' }]
+}
+
+/** A home without transport keys: most have none; after a rotation of the transport identity the first one is missing. */
+async function checkNoTransportKeys({ folder, transport }: HomePaths): Promise<RestFinding[]> {
+  if (await pathExists(join(transport, 'published')))
+    return [{ level: 'error', message: 'transport keys were published, and keys.json is gone', fix: 'keyturn restore' }]
+  const isReplaced = (await readdir(folder)).some((name) => /^transport\.\d+$/.test(name))
+  return isReplaced
+    ? [
+        {
+          level: 'warning',
+          message: 'the transport identity was replaced, and the new one has not published a key yet',
+          fix: 'keyturn noise publish --hand-over',
+        },
+      ]
+    : []
 }
 
 /** Journals of interrupted rotations that cannot be read; that a rotation was interrupted is said with what is due. */

@@ -1,19 +1,9 @@
-import type { DueKind, HomeDescription } from '../home.ts'
+import { defaultPolicyDays } from '../home-policy.ts'
+import type { DueKind } from '../home-policy.ts'
+import type { HomeDescription } from '../home.ts'
 
 /** How near something is to its date. */
 export type DueState = 'ok' | 'soon' | 'due' | 'expired'
-
-/** Days a key may be in force before it is due, unless the home's policy says otherwise. */
-export const defaultPolicyDays: Readonly<Record<DueKind, number>> = {
-  identity: 365,
-  release: 180,
-  head: 90,
-  content: 180,
-  archiveSigning: 365,
-  transport: 90,
-  transportIdentity: 730,
-  vault: 365,
-}
 
 const DAY_MS = 86_400_000
 /** A key is announced when this share of its time has passed. */
