@@ -18,9 +18,7 @@ interface MonitorFlags {
 export function registerMonitor(release: Command, cli: Cli): void {
   const monitor = release
     .command('monitor')
-    .description(
-      'read the public log of releases; exit 1 when it and what is on offer are not what this home published',
-    )
+    .description('read the public log of releases; exit 1 when log or offers are not what this home published')
     .option('--server <url>', 'the release server (default: the one of the home)')
     .option('--log <url>', 'where the log is (default: …/p/<product>/log of the server)')
     .option('--state <file>', 'what was read, for the next time (default: monitor.json in the home)')
