@@ -36,6 +36,27 @@ it('a limited administrator makes, sees and revokes tokens within its limit only
   expect((await whole.listTokens()).find(({ name }) => name === 'near')?.revoked_at).not.toBeNull()
 })
 
+it('a limited administrator makes no token that lives longer than its own', async () => {
+  const running = await startServer()
+  const { secret, token: own } = await (
+    await running.client(['admin'])
+  ).createToken({ name: 'short', scopes: ['admin'], products: ['game'], days: 7 })
+  const create = async (days?: number) => {
+    const answer = await fetch(`${running.url}/v1/tokens`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'x', scopes: ['releases:read'], products: ['game'], days }),
+    })
+    return (await answer.json()) as { code?: string; token?: { expires_at: string } }
+  }
+  expect(await create(8)).toMatchObject({ code: 'SRV_SCOPE', hint: 'Ask for 7 days at most' })
+  const dayAfter = Date.parse(own.expires_at) + 86_400_000
+  for (const days of [undefined, 7]) {
+    const made = await create(days)
+    expect(Date.parse(made.token?.expires_at ?? '')).toBeLessThan(dayAfter)
+  }
+})
+
 it('a token with an upload quota makes no other token', async () => {
   const { server, url, client } = await startServer()
   const whole = await client(['admin'])

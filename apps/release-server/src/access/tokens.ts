@@ -9,7 +9,7 @@ import { collection } from '../storage/collection.ts'
 import type { MetadataStore, RecordReader } from '../storage/metadata-store.ts'
 import { listOf, nullable, object, oneOf, optional, text, whole } from '../storage/shape.ts'
 import { timestamp } from '../time.ts'
-import { covers, hasScope } from './actor.ts'
+import { covers, hasScope, isLimited } from './actor.ts'
 import type { Actor } from './actor.ts'
 import type { Caller } from './caller.ts'
 
@@ -138,6 +138,28 @@ export function checkGiven(actor: Actor, token: NewToken): void {
 }
 
 const TOKEN_PREFIX = 'token:'
+
+/**
+ * The days of a token that a limited administrator makes with a token of their own: no more than that one has left, so
+ * that a stolen one does not outlive itself. Everyone else chooses freely.
+ *
+ * @returns Days; undefined for the default.
+ * @throws ServerError `SRV_SCOPE`.
+ */
+export async function daysGiven(
+  { metadata, clock }: Pick<TokenDependencies, 'metadata' | 'clock'>,
+  actor: Actor,
+  days: number | undefined,
+): Promise<number | undefined> {
+  if (!isLimited(actor) || !actor.name.startsWith(TOKEN_PREFIX)) return days
+  const own = await tokens.get(metadata, actor.name.slice(TOKEN_PREFIX.length))
+  const left = own === undefined ? 0 : Math.ceil((Date.parse(own.expires_at) - clock()) / DAY_MS)
+  if (days !== undefined && days > left)
+    throw new ServerError('SRV_SCOPE', `Cannot create a token for ${days} days: your own ends on ${own?.expires_at}`, {
+      hint: `Ask for ${left} days at most`,
+    })
+  return days ?? Math.min(left, DEFAULT_TOKEN_DAYS)
+}
 
 /** Names of tokens by the actor that the audit log shows; actors without a token have none. */
 export async function namesOf(

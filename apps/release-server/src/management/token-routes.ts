@@ -3,7 +3,15 @@ import { scopes } from '@keyturn/release-client'
 import type { NewToken } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { endSession, listSessions } from '../access/sessions.ts'
-import { checkGiven, createToken, listTokens, MAX_TOKEN_DAYS, namesOf, revokeToken } from '../access/tokens.ts'
+import {
+  checkGiven,
+  createToken,
+  daysGiven,
+  listTokens,
+  MAX_TOKEN_DAYS,
+  namesOf,
+  revokeToken,
+} from '../access/tokens.ts'
 import { actorOf, callerOf, objectSchema, SCHEMAS, sendJson } from '../http/route.ts'
 
 /** Routes of tokens and sessions. */
@@ -41,8 +49,10 @@ export function tokenRoutes(app: FastifyInstance, context: ServerContext): void 
       },
     },
     async (request, reply) => {
-      checkGiven(actorOf(request), request.body)
-      return sendJson(reply, 201, await createToken(context, request.body, callerOf(request)))
+      const actor = actorOf(request)
+      checkGiven(actor, request.body)
+      const days = await daysGiven(context, actor, request.body.days)
+      return sendJson(reply, 201, await createToken(context, { ...request.body, days }, callerOf(request)))
     },
   )
 
