@@ -146,6 +146,18 @@ const targeted: readonly Campaign[] = [
     env: ({ size }) => ({ KEYTURN_KILL_ROUNDS: String(size) }),
   },
   {
+    name: 'launcher: every lie of a server, by the real program',
+    folder: 'apps/launcher-daemon',
+    command: () => vitest('test/binary.test.ts'),
+    env: () => ({ KEYTURN_LIES: 'all' }),
+  },
+  {
+    name: 'rotations: every alteration of a journal',
+    folder: 'packages/publisher',
+    command: () => vitest('test/rotation/altered-journals.test.ts'),
+    env: () => ({ KEYTURN_CAMPAIGN: '1' }),
+  },
+  {
     name: 'rotations: every key while 2,000 launchers update',
     folder: 'apps/cli',
     unit: 'launchers',

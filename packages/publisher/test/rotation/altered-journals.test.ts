@@ -37,6 +37,9 @@ function running<State>(
     await runRotationSteps(rotation, await steps(home), { folder: home.paths.journals, nowMs: NOW_MS, stopAfter })
 }
 
+/** How many of the ways to alter an old journal are tried: every third; all with `KEYTURN_CAMPAIGN`. */
+const EVERY_NTH = process.env['KEYTURN_CAMPAIGN'] === undefined ? 3 : 1
+
 const RUNS: Readonly<Record<string, { readonly stopAfter: string; readonly run: Run }>> = {
   content: {
     stopAfter: 'home',
@@ -150,7 +153,9 @@ describe('an altered journal', () => {
     const old = { ...journal, version: 1 }
     let refused = 0
     let finished = 0
+    let index = 0
     for (const facts of altered(journal['facts'] as Json)) {
+      if (index++ % EVERY_NTH !== 0) continue
       await world.copy('copy', 'stopped')
       const before = await world.files('copy')
       await writeFile(world.path('copy', 'journals', 'content.json'), JSON.stringify({ ...old, facts }))
@@ -169,7 +174,7 @@ describe('an altered journal', () => {
         )
       }
     }
-    expect(refused).toBeGreaterThan(100)
+    expect(refused).toBeGreaterThan(100 / EVERY_NTH)
     expect(finished).toBeGreaterThan(0)
   })
 })
