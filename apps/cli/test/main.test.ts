@@ -43,7 +43,7 @@ describe('keyturn', () => {
         '--passphrase-file',
         join(home, 'p'),
       ])
-      expect(stdout).toMatch(/^home .*\nidentity .*\npin for launchers .*\nnext identity key .*\n$/)
+      expect(stdout).toMatch(/^home .*\nproduct .*\nidentity .*\npin for launchers .*\nnext identity key .*\n$/)
       expect(stderr).toBe('')
     } finally {
       await rm(home, { recursive: true })

@@ -20,6 +20,7 @@ import { readStoredHead } from '../records/heads.ts'
 import { offeredToAll } from '../offers/offer.ts'
 import { reissueRelease } from '../release/reissue.ts'
 import { findRelease, readReleases, readRoles, rolesInForce } from '../records/store.ts'
+import type { StoredRelease } from '../records/store.ts'
 import { daysFrom } from '../time.ts'
 import { damagedJournal } from './facts.ts'
 import { identityRotation } from './identity-state.ts'
@@ -103,7 +104,7 @@ export function identityRotationSteps(
           {
             name: 'publish',
             title: 'publish role document, log, signatures and heads',
-            run: (state: IdentityState) => publish(home, client, termsIn(state)),
+            run: (state: IdentityState) => publish(home, client, termsIn(state), nowMs),
           },
         ]),
   ]
@@ -306,7 +307,9 @@ async function signAgain(
       await offerInEpoch(home, last.head, document.epoch, { clock: () => nowMs, signal })
       continue
     }
-    const release = await signRelease(home, await findRelease(home.paths, channel, last.head.manifest.version))
+    const current = await findRelease(home.paths, channel, last.head.manifest.version)
+    if (hasEnded(current, nowMs)) continue
+    const release = await signRelease(home, current)
     const fallback =
       last.head.fallback === undefined
         ? undefined
@@ -316,6 +319,14 @@ async function signAgain(
     await issueHead(home, release, { nowMs, fallback, rollout: last.head.rollout })
   }
   return undefined
+}
+
+/**
+ * Whether the time is over in which a release may be installed. No signature brings it back, so a rotation offers it no
+ * more: its players keep it, and the next release reaches them.
+ */
+function hasEnded({ manifest }: StoredRelease, nowMs: number): boolean {
+  return manifest.expiresAt !== undefined && Date.parse(manifest.expiresAt) <= nowMs
 }
 
 /**
@@ -344,14 +355,19 @@ async function publish(
   home: HomeSession,
   client: ReleaseServerClient,
   { channels }: IdentityTerms,
+  nowMs: number,
 ): Promise<undefined> {
-  // Nothing is offered yet: log and role documents alone.
-  if (channels.length === 0) await publishTrust(home, client)
+  let isPublished = false
   for (const channel of channels) {
     const head = await readStoredHead(home.paths, channel)
-    if (head !== undefined)
-      await publishRotation(home, client, await findRelease(home.paths, channel, head.head.manifest.version), head)
+    if (head === undefined) continue
+    const release = await findRelease(home.paths, channel, head.head.manifest.version)
+    if (hasEnded(release, nowMs)) continue
+    await publishRotation(home, client, release, head)
+    isPublished = true
   }
+  // Nothing is offered that can be installed: log and role documents alone.
+  if (!isPublished) await publishTrust(home, client)
   return undefined
 }
 
