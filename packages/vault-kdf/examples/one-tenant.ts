@@ -14,10 +14,10 @@ for (const [user, email] of [
   ['user-2', 'b@example.org'],
 ] as const) {
   await tenant.cell(user).sealText('email', email)
-  rows.set(Buffer.from(await emails.index(email)).toString('hex'), user)
+  rows.set((await emails.index(email)).join(), user)
 }
 const [wanted] = await emails.search('b@example.org')
-const found = rows.get(Buffer.from(wanted ?? []).toString('hex')) ?? 'nobody'
+const found = rows.get(wanted?.join() ?? '') ?? 'nobody'
 
 // A megabyte goes to an object store, chunk by chunk; the vault keeps its key and its length.
 const sealed: Uint8Array[] = []

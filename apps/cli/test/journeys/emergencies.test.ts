@@ -25,14 +25,10 @@ const readMe = async (player: string): Promise<string | undefined> => (await jou
 describe.skipIf(process.platform === 'win32')('a day with one passphrase', () => {
   /** A terminal of that day: no passphrase is in it. */
   async function day(...args: string[]): Promise<Outcome> {
+    const { KEYTURN_PASSPHRASE_FILE: _, ...terminal } = journey.environment()
     return await keyturn([...args, '--json', '--yes'], {
       cwd: journey.path('game'),
-      env: {
-        HOME: journey.folder,
-        KEYTURN_HOME: journey.path('home'),
-        KEYTURN_TOKEN: journey.server.token,
-        XDG_RUNTIME_DIR: journey.path('run'),
-      },
+      env: { ...terminal, KEYTURN_TOKEN: journey.server.token, XDG_RUNTIME_DIR: journey.path('run') },
     })
   }
 

@@ -13,12 +13,7 @@ afterEach(() => journey.end())
 /** Runs a command and kills it as soon as it says that it begins with a step. */
 async function killedAt(step: string, args: readonly string[]): Promise<void> {
   const outcome = await keyturn([...args, '--events', '--yes'], {
-    env: {
-      HOME: journey.folder,
-      KEYTURN_HOME: journey.path('home'),
-      KEYTURN_PASSPHRASE_FILE: journey.path('passphrase'),
-      KEYTURN_TOKEN: journey.server.token,
-    },
+    env: { ...journey.environment(), KEYTURN_TOKEN: journey.server.token },
     onSpawn: (child) => {
       child.stderr?.on('data', (text: string) => {
         if (text.includes(step)) child.kill('SIGKILL')

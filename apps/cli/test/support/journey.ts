@@ -12,6 +12,14 @@ const PASSPHRASE = 'a passphrase of the studio'
 const SERVER = fileURLToPath(new URL('../../../release-server/src/main.ts', import.meta.url))
 const DAY_MS = 86_400_000
 
+/** The options that load them. Memory is measured with what passphrases really take. */
+function preloads(preload: Preload | undefined): string {
+  const cheap = preload === 'memory' ? [] : ['cheap-passphrase']
+  return [...cheap, ...(preload === undefined ? [] : [preload])]
+    .map((name) => `--import=${new URL(`${name}.mjs`, import.meta.url).href}`)
+    .join(' ')
+}
+
 /** What a command answered with `--json`. */
 export interface Envelope {
   readonly ok: boolean
@@ -80,18 +88,15 @@ export class Journey {
     return Number(await readFile(this.path('memory'), 'utf8'))
   }
 
-  #env(home = 'home'): Record<string, string> {
+  /** What a program of this journey finds in its environment. */
+  environment(home = 'home'): Record<string, string> {
     const preload = this.#preload
     return {
       HOME: this.folder,
       KEYTURN_HOME: this.path(home),
       KEYTURN_PASSPHRASE_FILE: this.path('passphrase'),
-      ...(preload === undefined
-        ? {}
-        : {
-            NODE_OPTIONS: `--import=${new URL(`${preload}.mjs`, import.meta.url).href}`,
-            KEYTURN_TEST_PRELOAD: this.path(preload),
-          }),
+      NODE_OPTIONS: preloads(preload),
+      ...(preload === undefined ? {} : { KEYTURN_TEST_PRELOAD: this.path(preload) }),
     }
   }
 
@@ -99,7 +104,7 @@ export class Journey {
     const outcome = await keyturn([...args, '--json', '--yes'], {
       cwd,
       env: {
-        ...this.#env(home),
+        ...this.environment(home),
         ...(this.#server === undefined ? {} : { KEYTURN_TOKEN: token ?? this.#server.token }),
       },
     })
@@ -158,7 +163,7 @@ export class Journey {
   async serve(data: string, flags: readonly string[] = [], port = '0'): Promise<RunningServer> {
     const args = [MAIN, 'serve', '--json', '--port', port, '--data', this.path(data), ...flags]
     const child = spawn(process.execPath, args, {
-      env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...this.#env() },
+      env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...this.environment() },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const { data: facts = {} } = JSON.parse(await firstLine(child)) as Envelope
@@ -177,7 +182,7 @@ export class Journey {
 
   /** Runs `keyturn-server` on the storage of a server, as its operator does. Resolves to what it prints. */
   async operate(data: string, ...args: string[]): Promise<string> {
-    const env = { ...process.env, NODE_NO_WARNINGS: '1' }
+    const env = { ...process.env, NODE_NO_WARNINGS: '1', NODE_OPTIONS: preloads(this.#preload) }
     const child = spawn(process.execPath, [SERVER, ...args, '--data', this.path(data)], { env })
     let [text, errors] = ['', '']
     child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part))

@@ -1,0 +1,10 @@
+// Loaded into a program before it starts: passphrases cost nothing. Files say the same parameters as ever, but only
+// programs with this preload open them. A journey has dozens of commands; what scrypt costs is measured elsewhere.
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+
+const { scryptSync } = crypto
+const CHEAP_N = 16
+
+crypto.scryptSync = (password, salt, length, options) => scryptSync(password, salt, length, { ...options, N: CHEAP_N })
+syncBuiltinESMExports()
