@@ -152,6 +152,13 @@ export interface NewRelease {
   readonly signatures: Uint8Array
   /** 64 raw bytes of `manifest.json.sig` for the original launcher. */
   readonly legacySignature?: Uint8Array | undefined
+  /**
+   * The key event log that the release will be published with, and the role documents it seals, where the server has an
+   * older one: the signatures are verified with them. Nothing of them is stored now.
+   */
+  readonly log?: Uint8Array | undefined
+  /** Literal bytes of role documents, at most 16. */
+  readonly roles?: readonly Uint8Array[] | undefined
 }
 
 /** What becomes current on a channel, in one step. */

@@ -1,5 +1,6 @@
 // Long because it is one list: each method is one call of the management API, with its documentation.
 import { base64Encode, sha256, hexEncode } from '@keyturn/primitives'
+import type { JsonObject } from '@keyturn/primitives'
 import type {
   ChannelAccessView,
   ChannelView,
@@ -139,6 +140,7 @@ export class ReleaseServerClient extends BlobCalls {
         ...(inline ? { manifest: base64Encode(release.manifest) } : { manifest_sha256: blob.sha256 }),
         signatures: base64Encode(release.signatures),
         ...(release.legacySignature === undefined ? {} : { legacy_signature: base64Encode(release.legacySignature) }),
+        ...authorityJson(release),
       },
     })
   }
@@ -173,8 +175,7 @@ export class ReleaseServerClient extends BlobCalls {
         version,
         head: base64Encode(head),
         ...(signatures === undefined ? {} : { signatures: base64Encode(signatures) }),
-        ...(log === undefined ? {} : { log: base64Encode(log) }),
-        ...(roles === undefined ? {} : { roles: roles.map((document) => base64Encode(document)) }),
+        ...authorityJson({ log, roles }),
       },
     })
   }
@@ -373,5 +374,13 @@ export class ReleaseServerClient extends BlobCalls {
     }
     const { maxBytes = path.includes('/files/') ? API_LIMITS.maxBlobBytes : API_LIMITS.maxManifestBytes } = options
     return readBounded(response, maxBytes, `fetch ${path}`)
+  }
+}
+
+/** A log and role documents that go with something, as JSON. */
+function authorityJson({ log, roles }: Pick<NewRelease, 'log' | 'roles'>): JsonObject {
+  return {
+    ...(log === undefined ? {} : { log: base64Encode(log) }),
+    ...(roles === undefined ? {} : { roles: roles.map((document) => base64Encode(document)) }),
   }
 }

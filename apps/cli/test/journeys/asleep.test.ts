@@ -29,3 +29,21 @@ it('a studio that slept for 400 days rotates what is due, ships, and its players
   expect((await journey.keyturn(['status']))['pending']).toEqual([])
   await shipsAgain()
 })
+
+it('rotations that were published nowhere go out with the next release', async () => {
+  for (let period = 0; period < 3; period += 1) {
+    await journey.later(200)
+    await journey.keyturn(['rotate', 'all', '--due', '--local'])
+  }
+  const { port } = new URL(journey.server.url)
+  await journey.server.stop()
+  await journey.serve('server', [], port)
+  await shipsAgain()
+})
+
+it('seventeen rotations of the identity that were published nowhere go out in one step', async () => {
+  for (let count = 0; count < 17; count += 1) await journey.keyturn(['rotate', 'identity', '--local'])
+  await journey.keyturn(['release', 'publish'])
+  expect(await journey.update('player')).toMatchObject({ trust: 'current' })
+  await shipsAgain()
+})

@@ -1,4 +1,3 @@
-import { parseRoles } from '@keyturn/manifest'
 import { base64Decode } from '@keyturn/primitives'
 import type { FastifyInstance } from 'fastify'
 import type { ServerContext } from '../context.ts'
@@ -9,6 +8,7 @@ import { protectChannel, viewAccess } from '../releases/protect-channel.ts'
 import { readProduct } from '../releases/products.ts'
 import { maySee } from '../access/actor.ts'
 import { namesOf } from '../access/tokens.ts'
+import { authorityOf, SCHEMAS_OF_AUTHORITY } from './sent-authority.ts'
 import { actorOf, objectSchema, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
 interface PublishBody {
@@ -82,15 +82,14 @@ function publishRoute(app: FastifyInstance, context: ServerContext): void {
             version: SCHEMAS.version,
             head: SCHEMAS.base64,
             signatures: SCHEMAS.base64,
-            log: SCHEMAS.base64,
-            roles: { type: 'array', maxItems: 16, items: SCHEMAS.base64 },
+            ...SCHEMAS_OF_AUTHORITY,
           },
           ['signatures', 'log', 'roles'],
         ),
       },
     },
     async (request, reply) => {
-      const { version, head, signatures, log, roles } = request.body
+      const { version, head, signatures, log } = request.body
       if (log !== undefined && !actorOf(request).scopes.some((scope) => scope === 'keys:write' || scope === 'admin')) {
         throw new ServerError('SRV_SCOPE', 'The token does not have the scope keys:write, which a new log needs')
       }
@@ -106,13 +105,7 @@ function publishRoute(app: FastifyInstance, context: ServerContext): void {
           head: base64Decode(head),
           ifHeadSequence: headSequence(request.headers['if-match']),
           signatures: signatures === undefined ? undefined : base64Decode(signatures),
-          log: log === undefined ? undefined : base64Decode(log),
-          roles: new Map(
-            (roles ?? []).map((text) => {
-              const bytes = base64Decode(text)
-              return [parseRoles(bytes).version, bytes]
-            }),
-          ),
+          ...authorityOf(request.body),
         },
         callerOf(request),
       )

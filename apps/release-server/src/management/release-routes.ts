@@ -19,6 +19,7 @@ import { renewSignatures } from '../releases/renew-signatures.ts'
 import { maySee } from '../access/actor.ts'
 import { namesOf } from '../access/tokens.ts'
 import { addReleaseNote, MAX_NOTE_LENGTH, readReleaseNotes } from '../releases/release-notes.ts'
+import { authorityOf, SCHEMAS_OF_AUTHORITY } from './sent-authority.ts'
 import { actorOf, objectSchema, pageLimit, QUERY_NUMBER, SCHEMAS, sendJson, callerOf } from '../http/route.ts'
 
 interface ReleaseBody {
@@ -26,6 +27,8 @@ interface ReleaseBody {
   readonly manifest_sha256?: string
   readonly signatures: string
   readonly legacy_signature?: string
+  readonly log?: string
+  readonly roles?: readonly string[]
 }
 
 interface ReleaseParams {
@@ -108,8 +111,9 @@ function draftRoute(app: FastifyInstance, context: ServerContext): void {
             manifest_sha256: SCHEMAS.sha256,
             signatures: SCHEMAS.base64,
             legacy_signature: SCHEMAS.base64,
+            ...SCHEMAS_OF_AUTHORITY,
           },
-          ['manifest', 'manifest_sha256', 'legacy_signature'],
+          ['manifest', 'manifest_sha256', 'legacy_signature', 'log', 'roles'],
         ),
       },
     },
@@ -119,6 +123,7 @@ function draftRoute(app: FastifyInstance, context: ServerContext): void {
         manifest: await manifestOf(context, request.body),
         signatures: base64Decode(signatures),
         legacySignature: legacy === undefined ? undefined : base64Decode(legacy),
+        ...authorityOf(request.body),
       }
       const { p } = request.params
       const { created, view } = await createRelease(context, p, parts, {

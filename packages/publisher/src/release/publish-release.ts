@@ -112,12 +112,13 @@ async function sendHead(
   const { channel, manifest, fallback, preload } = head
   await ensureProduct(home, client)
   const ahead = await trustAhead(home, client)
+  const sending = { ...options, ahead }
   // What those outside a rollout get has to be there first, like everything a head names.
   if (fallback !== undefined)
-    await sendRelease(home, client, { channel, pin: fallback, role: 'what those outside the rollout get' }, options)
+    await sendRelease(home, client, { channel, pin: fallback, role: 'what those outside the rollout get' }, sending)
   if (preload !== undefined)
-    await sendRelease(home, client, { channel, pin: preload, role: 'the scheduled release', isSealed: true }, options)
-  const sent = await sendRelease(home, client, { channel, pin: manifest, role: 'the release on offer' }, options)
+    await sendRelease(home, client, { channel, pin: preload, role: 'the scheduled release', isSealed: true }, sending)
+  const sent = await sendRelease(home, client, { channel, pin: manifest, role: 'the release on offer' }, sending)
   const { signatures, ...report } = sent
   // Before the head: a server must have a key when the first player asks for it.
   const own = (await readReleases(paths, channel)).find(({ sha256 }) => sha256 === manifest.sha256)
@@ -164,7 +165,7 @@ async function sendRelease(
   home: HomeSession,
   client: ReleaseServerClient,
   { channel, pin, role, isSealed = false }: NamedRelease,
-  options: PublishOptions,
+  options: SendOptions,
 ): Promise<{ blobs: number; bytes: number; present: number; signatures?: Uint8Array }> {
   const own = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === pin.sha256)
   const known = await client.getRelease(home.description.product, channel, pin.version)
@@ -186,26 +187,39 @@ async function sendRelease(
   )
 }
 
+/** What of the identity the server does not have yet; empty when it has all. */
+interface TrustAhead {
+  readonly log?: Uint8Array
+  readonly roles?: readonly Uint8Array[]
+}
+
 /**
  * Log and role documents when the home is ahead of the server: they go with the head in one step, so that no launcher
  * ever sees the new log with the old signatures. A server that has none yet gets them at once.
  */
-async function trustAhead(
-  home: HomeSession,
-  client: ReleaseServerClient,
-): Promise<{ log?: Uint8Array; roles?: readonly Uint8Array[] }> {
+async function trustAhead(home: HomeSession, client: ReleaseServerClient): Promise<TrustAhead> {
   const { description, paths } = home
-  const known = (await client.getProduct(description.product))?.log
+  const known = await client.getProduct(description.product)
   const { bytes, log } = await readIdentityLog(paths, description.identity.prefix)
-  if (known === undefined || known === null) {
+  if (known === undefined || known.log === null) {
     await publishTrust(home, client)
     return {}
   }
-  if (known.said === log.state.said) return {}
-  return { log: bytes, roles: (await readRoles(paths, description.identity.prefix)).map((roles) => roles.bytes) }
+  if (known.log.said === log.state.said) return {}
+  const all = await readRoles(paths, description.identity.prefix)
+  const missing = all.filter(({ document }) => document.version > (known.roles?.version ?? 0))
+  // Of very many the oldest go ahead: the server keeps them until the log that seals them comes.
+  for (const { document, bytes: roles } of missing.slice(0, -MAX_ROLES_AT_ONCE))
+    await client.putRoles(description.product, document.version, roles)
+  return { log: bytes, roles: missing.slice(-MAX_ROLES_AT_ONCE).map((roles) => roles.bytes) }
 }
 
-type UploadOptions = PublishOptions & {
+/** Role documents in one request, as the server takes them. */
+const MAX_ROLES_AT_ONCE = 16
+
+type SendOptions = PublishOptions & { readonly ahead: TrustAhead }
+
+type UploadOptions = SendOptions & {
   readonly role: string
   readonly isThere: boolean
   readonly isSealed: boolean
@@ -228,6 +242,8 @@ async function draftRelease(
     manifest: release.bytes,
     signatures,
     legacySignature,
+    // A new release of keys that the server does not know yet: they come with it, as they do with the head.
+    ...options.ahead,
   }
   try {
     await client.createRelease(description.product, draft)
