@@ -18,8 +18,10 @@ import { timestamp } from '../time.ts'
 import { BLOBS_LOCK, recordBlob, touchBlobs } from '../uploads/blobs.ts'
 import { readChannel } from './channels.ts'
 import { checkLegacySignature } from './pinned-keys.ts'
-import { productLock, readProduct, rolesInForce } from './products.ts'
-import { killsOf, readTrustState, verifyAuthority } from './trust.ts'
+import { productLock, readProduct } from './products.ts'
+import { rolesOf } from './roles-of-release.ts'
+import type { SentAuthority } from './roles-of-release.ts'
+import { killsOf } from './trust.ts'
 
 /** Releases by `<product>/<channel>/<sequence>`. */
 export const releases = collection(
@@ -214,14 +216,10 @@ function placeOf(manifest: ReleaseManifest, product: string): ManifestPlace {
 }
 
 /** The documents of a new release. */
-export interface ReleaseParts {
+export interface ReleaseParts extends SentAuthority {
   readonly manifest: Uint8Array
   readonly signatures: Uint8Array
   readonly legacySignature: Uint8Array | undefined
-  /** The log that it will be published with, where that is newer than the one in force; not stored. */
-  readonly log?: Uint8Array | undefined
-  /** Role documents that this log seals, by version. */
-  readonly roles?: ReadonlyMap<number, Uint8Array> | undefined
 }
 
 /** A caller who creates a release. */
@@ -275,19 +273,6 @@ export async function createRelease(
     })
     return { created: true, view }
   })
-}
-
-/** The role document that a release is verified with: of the log it comes with, or the one in force. */
-async function rolesOf(
-  { metadata, clock }: ServerContext,
-  product: string,
-  { log, roles }: ReleaseParts,
-): Promise<RoleDocument> {
-  if (log === undefined) return await rolesInForce(metadata, product)
-  const { pin, default_channel: channel } = await readProduct(metadata, product)
-  const state = await readTrustState(metadata, product, pin)
-  const subject = { product, pin, channel, nowMs: clock() }
-  return (await verifyAuthority(metadata, state, subject, { log, roles })).authority.roles
 }
 
 function draftOf(
