@@ -193,6 +193,32 @@ describe('publish', () => {
     expect((await decide(running.url, publisher)).outcome).toBe('accepted')
   })
 
+  it('a draft of keys that are not in force yet needs the log that puts them in force, and changes nothing', async () => {
+    const { running, client, publisher } = await ready()
+    await publisher.publish(client, await publisher.release({ 'a.txt': utf8Encode('a') }))
+    const roles = await publisher.rotate((old) => ({
+      roles: { ...old.roles, release: { keys: [keyId('release 2')], threshold: 1 } },
+    }))
+    const next = await publisher.release({ 'a.txt': utf8Encode('b') }, { signers: ['release 2'] })
+    await client.uploadMissing(next.blobs)
+    const { log } = publisher
+    const cut = log.slice(0, -1)
+    const forged = log.slice()
+    forged[forged.length - 1] = forged[forged.length - 1] === 65 ? 66 : 65 // the last character of the last signature
+    await expect(client.createRelease('metin2', next)).rejects.toMatchObject({ code: 'MAN_KEY_UNKNOWN' })
+    await expect(client.createRelease('metin2', { ...next, log })).rejects.toMatchObject({ code: 'PUB_UNSEALED' })
+    for (const wrong of [cut, forged])
+      await expect(client.createRelease('metin2', { ...next, log: wrong, roles: [roles] })).rejects.toMatchObject({
+        code: expect.stringMatching(/^KEL_/),
+      })
+    expect(await client.createRelease('metin2', { ...next, log, roles: [roles] })).toMatchObject({ state: 'draft' })
+    expect(await client.getProduct('metin2')).toMatchObject({ log: { sn: 0 }, roles: { version: 1 } })
+    expect((await fetch(`${running.url}/roles/2.json`)).status).toBe(404)
+    const head = await publisher.head(next)
+    await client.publish('metin2', 'stable', { version: next.model.version, head, log, roles: [roles] })
+    expect((await decide(running.url, publisher)).outcome).toBe('accepted')
+  })
+
   it('two publishes of different heads at once: one is done, one is refused (row 243)', async () => {
     const { client, publisher } = await ready()
     const one = await publisher.release({ 'a.txt': utf8Encode('a') })
