@@ -23,7 +23,7 @@ export interface SparePassphrases {
 export async function checkSpare(host: PublisherHost, flags: VaultFlags): Promise<void> {
   const { keyFile, spareFile } = vaultPaths(host, flags)
   if (!(await pathExists(keyFile)))
-    throw new VaultError('VK_NOT_FOUND', `There is no key file "${keyFile}"`, {
+    throw new VaultError('VK_NOT_FOUND', `Key file "${keyFile}" does not exist`, {
       hint: 'A key in the keychain has no spare: make the vault without --keychain',
     })
   if (await pathExists(spareFile))

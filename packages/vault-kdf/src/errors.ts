@@ -116,7 +116,7 @@ export const vaultErrors = {
   VK_PARTITION_ERASED: {
     kind: 'policy',
     meaning: 'The secret of the partition was destroyed: nothing in it can be opened or written any more.',
-    remedy: 'There is no way back. Give a new tenant a partition id that was never used.',
+    remedy: 'This cannot be undone. Give a new tenant a partition id that was never used.',
   },
   VK_PARTITION_SECRET: {
     kind: 'auth',

@@ -12,6 +12,9 @@ import type { WrapContext } from './master-key-provider.ts'
 // 56      16    tag
 const NONCE_BYTES = 24
 
+/** Bytes of a wrapped secret of 32 bytes. */
+export const WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + 16
+
 function contextBytes(context: WrapContext): Uint8Array {
   return lengthPrefixed(labels.wrap, context.vaultId, be32(context.keyVersion), context.purpose)
 }
@@ -27,14 +30,41 @@ export function wrapMaster(
   context: WrapContext,
   random: RandomSource,
 ): Uint8Array {
-  const key = hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
+  return sealSecret(wrapKey(kek), master, contextBytes(context), random)
+}
+
+function wrapKey(kek: Uint8Array): Uint8Array {
+  return hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
+}
+
+/**
+ * Seals a secret of 32 bytes: nonce ‖ ciphertext ‖ tag, 72 bytes. The nonce is hedged, so that a repeated state of the
+ * random source does not repeat it.
+ *
+ * @param key - 32 bytes, derived for this alone; wiped here.
+ * @param aad - What the secret is bound to.
+ */
+export function sealSecret(key: Uint8Array, secret: Uint8Array, aad: Uint8Array, random: RandomSource): Uint8Array {
   const hedge = hedgeKey(key)
-  const aad = contextBytes(context)
   try {
-    const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, plaintextDigest(master))
-    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, master, { aad }))
+    const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, plaintextDigest(secret))
+    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, secret, { aad }))
   } finally {
     wipe(key, hedge)
+  }
+}
+
+/**
+ * Opens what {@link sealSecret} made; the caller wipes the result.
+ *
+ * @param key - As for {@link sealSecret}; wiped here.
+ * @throws PrimitivesError `PRIM_DECRYPT`.
+ */
+export function openSecret(key: Uint8Array, wrapped: Uint8Array, aad: Uint8Array): Uint8Array {
+  try {
+    return openXChaCha20Poly1305(key, wrapped.subarray(0, NONCE_BYTES), wrapped.subarray(NONCE_BYTES), { aad })
+  } finally {
+    wipe(key)
   }
 }
 
@@ -44,12 +74,5 @@ export function wrapMaster(
  * @throws PrimitivesError `PRIM_DECRYPT`.
  */
 export function unwrapMaster(kek: Uint8Array, wrapped: Uint8Array, context: WrapContext): Uint8Array {
-  const key = hkdfSha256(kek, new Uint8Array(0), lengthPrefixed(labels.wrap), KEY_BYTES)
-  try {
-    return openXChaCha20Poly1305(key, wrapped.subarray(0, NONCE_BYTES), wrapped.subarray(NONCE_BYTES), {
-      aad: contextBytes(context),
-    })
-  } finally {
-    wipe(key)
-  }
+  return openSecret(wrapKey(kek), wrapped, contextBytes(context))
 }

@@ -6,23 +6,10 @@ import { startDaemon } from '../../src/daemon/daemon.ts'
 import { lookAtFolder, prepareInstallFolder } from '../../src/player/install-folder.ts'
 import { settingsFrom } from '../../src/player/player-session.ts'
 import { LauncherProgram } from '../../src/program/program.ts'
-import type { PlayerConfig } from '../../src/player-config.ts'
+import { playerConfig } from '../support/player-config.ts'
 import { temporaryFolder } from '../../../../packages/install-engine/test/support/install.ts'
 
-const config: PlayerConfig = {
-  schema: 1,
-  id: 'my-game',
-  name: 'My Game',
-  publisher: 'My Studio',
-  version: '1.0.0',
-  server: 'https://releases.example/',
-  trust: 'key:aa',
-  channel: 'stable',
-  languages: [],
-  telemetry: false,
-  target: 'linux',
-  nodeMajor: 24,
-}
+const config = playerConfig({ server: 'https://releases.example/', trust: 'key:aa' })
 
 describe('what a player chose', () => {
   it('is still there after the launcher was started again; server and pin come from the executable', async () => {

@@ -1,3 +1,4 @@
+import { playerConfig } from '../support/player-config.ts'
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -5,7 +6,6 @@ import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, expect, it } from 'vitest'
 import { confirmBundle, runningVersion } from '../../src/player/bundle-pointer.ts'
 import { SelfUpdate } from '../../src/player/self-update.ts'
-import type { PlayerConfig } from '../../src/player-config.ts'
 import { temporaryFolder, treeFetch } from '../../../../packages/install-engine/test/support/install.ts'
 import { NOW, Publisher } from '../../../../packages/install-engine/test/support/publisher.ts'
 import type { MadeRelease } from '../../../../packages/install-engine/test/support/publisher.ts'
@@ -19,20 +19,7 @@ async function studio() {
   const publisher = await Publisher.create()
   const folder = await temporaryFolder()
   await mkdir(join(folder, 'install'))
-  const config: PlayerConfig = {
-    schema: 1,
-    id: 'my-game',
-    name: 'My Game',
-    publisher: 'My Studio',
-    version: '1.0.0',
-    server: 'http://releases.test/',
-    trust: publisher.trust,
-    channel: 'stable',
-    languages: [],
-    telemetry: false,
-    target: 'linux',
-    nodeMajor: 24,
-  }
+  const config = playerConfig({ server: 'http://releases.test/', trust: publisher.trust })
   const update = (runningSha256?: string): SelfUpdate =>
     new SelfUpdate({
       config,

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readPointer } from '../../src/player/bundle-pointer.ts'
 import { PlayerSession } from '../../src/player/player-session.ts'
 import { writePlayerState } from '../../src/player/player-state.ts'
-import type { PlayerConfig } from '../../src/player-config.ts'
 import { LauncherProgram } from '../../src/program/program.ts'
+import { playerConfig } from '../support/player-config.ts'
 import { temporaryFolder } from '../../../../packages/install-engine/test/support/install.ts'
 import { StudioServer } from '../support/studio.ts'
 
@@ -25,20 +25,7 @@ async function player() {
   await writePlayerState(stateFolder, folder)
   await writeFile(join(root, 'chromium'), '#!/bin/sh\n')
   await chmod(join(root, 'chromium'), 0o755)
-  const config: PlayerConfig = {
-    schema: 1,
-    id: 'my-game',
-    name: 'My Game',
-    publisher: 'My Studio',
-    version: '1.0.0',
-    server: studio.address,
-    trust: studio.publisher.trust,
-    channel: 'stable',
-    languages: [],
-    telemetry: false,
-    target: 'linux',
-    nodeMajor: 24,
-  }
+  const config = playerConfig({ server: studio.address, trust: studio.publisher.trust })
   const release = async (): Promise<void> => {
     const [build, nowMs] = [{ minLauncherVersion: '99.0.0' }, Date.now()]
     studio.publisher.nowMs = nowMs

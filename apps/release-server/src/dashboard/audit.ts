@@ -43,7 +43,7 @@ export function auditForm() {
   const run = async (before) => {
     try {
       await load(before)
-      say(shown.length + ' entries' + (cursor === null ? '' : ', older ones can be searched'))
+      say(shown.length + (shown.length === 1 ? ' entry' : ' entries') + (cursor === null ? '' : ', older ones can be searched'))
     } catch (error) { say('Search failed: ' + error.message) }
   }
   form.onsubmit = (event) => {

@@ -112,7 +112,7 @@ export class PartitionSecrets {
   }
 
   /**
-   * Destroys the secret of a partition. From here on there is no way back.
+   * Destroys the secret of a partition. This cannot be undone.
    *
    * @returns The shard it was in, and how many erasures that counts now.
    */

@@ -1,26 +1,19 @@
-import {
-  PrimitivesError,
-  concatBytes,
-  hkdfSha256,
-  openXChaCha20Poly1305,
-  sealXChaCha20Poly1305,
-  wipe,
-} from '@keyturn/primitives'
+import { PrimitivesError, hkdfSha256, wipe } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
 import { VaultError } from '../errors.ts'
-import { hedgeKey, hedgedBytes, plaintextDigest } from '../hedged.ts'
+import { hedgeKey, hedgedBytes } from '../hedged.ts'
 import { labels } from '../labels.ts'
 import { be32, lengthPrefixed, utf8 } from '../length-prefixed.ts'
 import { KEY_BYTES } from '../limits.ts'
+import { openSecret, sealSecret, WRAPPED_BYTES } from '../wrap.ts'
 
 // offset  size  field                        docs/spec/vault-kdf.md §7.4
 //  0      24    nonce    random, hedged
 // 24      32    secret   XChaCha20-Poly1305 under a key of the master
 // 56      16    tag
-const NONCE_BYTES = 24
 
 /** Bytes of a wrapped partition secret. */
-export const WRAPPED_SECRET_BYTES = NONCE_BYTES + KEY_BYTES + 16
+export const WRAPPED_SECRET_BYTES = WRAPPED_BYTES
 
 /** What a wrapped secret is bound to. */
 export interface SecretBinding {
@@ -66,15 +59,7 @@ export function wrapPartitionSecret(
   binding: SecretBinding,
   random: RandomSource,
 ): Uint8Array {
-  const key = wrapKey(master)
-  const hedge = hedgeKey(key)
-  const aad = additionalData(binding)
-  try {
-    const nonce = hedgedBytes(hedge, random(NONCE_BYTES), NONCE_BYTES, aad, plaintextDigest(secret))
-    return concatBytes(nonce, sealXChaCha20Poly1305(key, nonce, secret, { aad }))
-  } finally {
-    wipe(key, hedge)
-  }
+  return sealSecret(wrapKey(master), secret, additionalData(binding), random)
 }
 
 /**
@@ -83,15 +68,10 @@ export function wrapPartitionSecret(
  * @throws VaultError `VK_PARTITION_SECRET`.
  */
 export function unwrapPartitionSecret(master: Uint8Array, wrapped: Uint8Array, binding: SecretBinding): Uint8Array {
-  const key = wrapKey(master)
   try {
-    return openXChaCha20Poly1305(key, wrapped.subarray(0, NONCE_BYTES), wrapped.subarray(NONCE_BYTES), {
-      aad: additionalData(binding),
-    })
+    return openSecret(wrapKey(master), wrapped, additionalData(binding))
   } catch (cause) {
     if (!(cause instanceof PrimitivesError)) throw cause
     throw new VaultError('VK_PARTITION_SECRET', 'The secret of the partition does not open: it was changed', { cause })
-  } finally {
-    wipe(key)
   }
 }

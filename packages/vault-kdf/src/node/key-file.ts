@@ -182,7 +182,7 @@ async function read(path: string, fs: FileSystem): Promise<Uint8Array> {
     if (size > maxKeyFileBytes) throw damaged()
     return await fs.readFile(path)
   } catch (cause) {
-    if (isMissing(cause)) throw new VaultError('VK_NOT_FOUND', `There is no key file "${path}"`, { cause })
+    if (isMissing(cause)) throw new VaultError('VK_NOT_FOUND', `Key file "${path}" does not exist`, { cause })
     if (cause instanceof VaultError || systemErrorCode(cause) === undefined) throw cause
     throw new VaultError('VK_STORE_IO', `Key file "${path}" cannot be read`, { cause })
   }

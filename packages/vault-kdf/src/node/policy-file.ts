@@ -7,7 +7,7 @@ import type { VaultPolicy } from '../policy.ts'
 /**
  * Reads a policy file; see `parseVaultPolicy`.
  *
- * @returns `undefined` when there is no such file.
+ * @returns `undefined` when the file does not exist.
  * @throws VaultError `VK_POLICY_FORM`, `VK_STORE_IO`.
  */
 export async function readVaultPolicy(
