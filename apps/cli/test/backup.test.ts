@@ -84,7 +84,7 @@ describe('keyturn backup and restore', () => {
     expect(made).toMatchObject({ read_back: true })
     expect(dataOf(await run('restore', 'b', '--home', 'again'))['files']).toBe(made['files'])
     const restored = await readdir(world.path('again'), { recursive: true, withFileTypes: true })
-    // The mark says that it may be older than what was published since (F13).
+    // The mark says that it may be older than what was published since.
     expect(restored.map(({ name }) => name)).toContain('restored.json')
     for (const name of restored.filter((entry) => entry.isFile() && entry.name !== 'restored.json')) {
       const path = `${name.parentPath}/${name.name}`

@@ -30,7 +30,7 @@ it('doctor says that no other process holds a lock of a home at rest, and leaves
   expect(await readdir(world.path('home'))).toEqual(before)
 })
 
-it('doctor names locks that ended processes left, and those whose holder nobody can ask, with the command (F4)', async () => {
+it('doctor names locks that ended processes left, and those whose holder nobody can ask, with the command (row 409)', async () => {
   await writeFile(world.path('home', 'keystore.lock'), holder({}))
   await mkdir(world.path('home', 'vault'), { recursive: true })
   await writeFile(world.path('home', 'vault', 'lock'), holder({ host: 'build-7', pid: 4711 }))

@@ -66,7 +66,7 @@ describe('Output', () => {
     expect([40, 185, 4330].map(formatDuration)).toEqual(['40 s', '3 min 5 s', '1 h 12 min'])
   })
 
-  it('lets no control character of a name, a message or a table reach the terminal (attack 19)', () => {
+  it('lets no control character of a name, a message or a table reach the terminal', () => {
     const written: string[] = []
     const stream = { isTTY: true, write: (text: string) => written.push(text) }
     for (const json of [false, true]) {

@@ -18,7 +18,7 @@ function run(passphrase: string, ...args: string[]): Promise<Outcome> {
 }
 
 describe('keyturn passphrase', () => {
-  it('puts everything under another passphrase that the present one opens, and names what it did not (F5)', async () => {
+  it('puts everything under another passphrase that the present one opens, and names what it did not', async () => {
     await writeFile(world.path('token'), 'a secret of CI')
     for (const args of [
       ['vault', 'init'],

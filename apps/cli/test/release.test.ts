@@ -159,7 +159,7 @@ describe('keyturn release prepare', () => {
 })
 
 describe('a big file beside the archives', () => {
-  it('costs players what changed in it, not all of it (F7)', async () => {
+  it('costs players what changed in it, not all of it (row 401)', async () => {
     await world.startServer()
     token = world.token
     const size = 4_000_000

@@ -249,7 +249,7 @@ describe('keyturn release offer', () => {
     expect(await refusal('release', 'halt')).toBe('REL_NO_FALLBACK')
   })
 
-  it('refuses everything under an expired role document (F13)', async () => {
+  it('refuses everything under an expired role document (row 402)', async () => {
     await withServer()
     const version = await published('one')
     const later = { nowMs: Date.now() + 366 * DAY_MS }
@@ -377,7 +377,7 @@ describe('the number of a head', () => {
 })
 
 describe('keyturn release publish', () => {
-  it('names the file that changed after the release was prepared, and what to do (F21)', async () => {
+  it('names the file that changed after the release was prepared, and what to do (row 404)', async () => {
     await withServer()
     const version = await signed('one')
     await succeed('release', 'offer', version)
@@ -388,7 +388,7 @@ describe('keyturn release publish', () => {
     expect(error.hint).toContain(`release discard ${version}`)
   })
 
-  it('says which release needs a file that is gone (H12)', async () => {
+  it('says which release needs a file that is gone (row 404)', async () => {
     await withServer()
     const version = await signed('one')
     await succeed('release', 'offer', version)
@@ -445,7 +445,7 @@ describe('keyturn release rollback', () => {
     expect((await player.update()).version).toBe(version)
   })
 
-  it('gives the next free number, and a promoted build keeps its own (F14)', async () => {
+  it('gives the next free number, and a promoted build keeps its own (row 403)', async () => {
     await withServer()
     const one = await published('one')
     const far = await command(world, ['release', 'prepare', world.path('tree-one'), '--release', '2031.01.01-1'])

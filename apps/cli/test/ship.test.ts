@@ -318,7 +318,7 @@ describe('keyturn ship', () => {
     expect(alone?.level).toBe('warning')
   })
 
-  it('takes no junk, and refuses what looks like a secret until it is named', async () => {
+  it('takes no junk, and refuses what looks like a secret until it is named (row 408)', async () => {
     await mkdir(world.path('game/client/.git'), { recursive: true })
     await writeFile(world.path('game/client/.git/config'), 'x')
     await writeFile(world.path('game/client/data/Thumbs.db'), 'x')

@@ -11,7 +11,7 @@ afterEach(async () => {
   await world.remove()
 })
 
-describe('a home that was restored from an old backup (F13)', () => {
+describe('a home that was restored from an old backup', () => {
   it('signs nothing that would rival the published log: CLI_HOME_STALE', async () => {
     await world.startServer()
     process.env['KEYTURN_TOKEN'] = world.token

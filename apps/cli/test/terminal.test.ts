@@ -25,7 +25,7 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
     expect(await terminal.exitCode()).toBe(0)
   })
 
-  it('asks three times for a new passphrase that is short, or is not repeated the same: exit 2 (H11)', async () => {
+  it('asks three times for a new passphrase that is short, or is not repeated the same: exit 2', async () => {
     await terminal.run('keyturn init --home h')
     await terminal.screen(/New passphrase:/)
     await terminal.press('a', 'Enter')
@@ -78,7 +78,7 @@ describe.skipIf(!hasTmux)('keyturn in a terminal', () => {
     expect(await readFile(terminal.path('h', 'home.json'), 'utf8')).not.toContain('"keyId": 2')
   })
 
-  it('asks for no alias in an emergency, and goes on with ROTATE alone (H15)', async () => {
+  it('asks for no alias in an emergency, and goes on with ROTATE alone', async () => {
     for (const [word, exit] of [
       ['rotate', 1],
       ['ROTATE', 0],

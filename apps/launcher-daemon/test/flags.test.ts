@@ -103,7 +103,7 @@ describe('keyturn-launcher', () => {
     expect(err).not.toMatch(/[\u0080-\u009f]/)
   })
 
-  it.skipIf(!existsSync('/dev/full'))('says in one line that its output cannot be written (F22)', async () => {
+  it.skipIf(!existsSync('/dev/full'))('says in one line that its output cannot be written (row 261)', async () => {
     const dir = await folder()
     await run(['update', '--dir', dir, '--server', address, '--trust', publisher.trust])
     const child = spawn(process.execPath, [main, 'status', '--dir', dir, '--json'], {

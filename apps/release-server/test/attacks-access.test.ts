@@ -23,7 +23,7 @@ async function published(options: Parameters<typeof startServer>[0] = {}) {
 const get = (running: RunningServer, path: string, headers: Record<string, string> = {}) =>
   fetch(`${running.url}${path}`, { headers })
 
-describe('the signature for installs that pin keys (attack 11)', () => {
+describe('the signature for installs that pin keys', () => {
   const version = (release: { model: { version: string } }) => release.model.version
   const bogus = new Uint8Array(64).fill(7)
 
@@ -76,7 +76,7 @@ describe('the signature for installs that pin keys (attack 11)', () => {
   })
 })
 
-describe('sessions of OIDC tokens (attack 12)', () => {
+describe('sessions of OIDC tokens', () => {
   const claims = { repository: 'acme/game' }
   const rule = { claims: { repository: 'acme/game' }, scopes: ['releases:read'] as const, login: true }
 
@@ -151,7 +151,7 @@ describe('sessions of OIDC tokens (attack 12)', () => {
   })
 })
 
-describe('OIDC rules (attack 13)', () => {
+describe('OIDC rules', () => {
   const base = '"claims":{"repository":"acme/game"},"scopes":["releases:read"]'
   it.each([
     ['an unknown member', `{${base},"product":["other"]}`, 'product'],
@@ -184,7 +184,7 @@ describe('OIDC rules (attack 13)', () => {
   })
 })
 
-describe('an administrator limited to a product (attack 14)', () => {
+describe('an administrator limited to a product', () => {
   it('cannot take the root of the tree, at the creation or later; one without limits can, and can give it back', async () => {
     const { running, admin, publisher } = await published()
     const limited = await running.client(['admin'], { products: ['other'] })
@@ -206,7 +206,7 @@ describe('an administrator limited to a product (attack 14)', () => {
   })
 })
 
-describe('an event stream (attack 17)', () => {
+describe('an event stream', () => {
   async function open(running: RunningServer, secret: string) {
     const answer = await get(running, '/v1/events', { authorization: `Bearer ${secret}` })
     /** Reads until the stream ends. */
@@ -271,7 +271,7 @@ describe('an event stream (attack 17)', () => {
 })
 
 describe('what others may see', () => {
-  it('/readyz names products and channels only to callers who may see them (attack 18)', async () => {
+  it('/readyz names products and channels only to callers who may see them', async () => {
     let now = Date.now()
     const { running } = await published({ clock: () => now })
     now += 5 * day
@@ -287,7 +287,7 @@ describe('what others may see', () => {
     expect((await get(running, '/readyz', { authorization: 'Bearer m2t_wrong' })).status).toBe(401)
   })
 
-  it('stats and keys show a limited token only its channels (attack 21)', async () => {
+  it('stats and keys show a limited token only its channels', async () => {
     const { running, admin, publisher } = await published()
     const beta = await publisher.release({ 'b.txt': utf8Encode('b') }, { channel: 'beta' })
     await publisher.publish(admin, beta)
@@ -318,7 +318,7 @@ describe('what others may see', () => {
   })
 })
 
-describe('a release identity and attesters (attack 20)', () => {
+describe('a release identity and attesters', () => {
   it('exclude each other in whatever order they are set up', async () => {
     const { admin } = await published()
     const identity = await incept(

@@ -24,7 +24,7 @@ function exchange(url: string, lines: readonly string[], enough: (text: string) 
 
 const hugeJson = ['Content-Type: application/json', 'Content-Length: 12000000']
 
-describe('work before authentication (attack 4)', () => {
+describe('work before authentication', () => {
   it.each([
     ['an unknown address', 'POST /v1/nowhere', '404'],
     ['the login', 'POST /dashboard/login', '413'],
@@ -56,7 +56,7 @@ describe('work before authentication (attack 4)', () => {
   })
 })
 
-describe('Expect: 100-continue (F25)', () => {
+describe('Expect: 100-continue', () => {
   const put = (name: string, size: number, more: readonly string[] = []) => [
     `PUT /v1/blobs/${name} HTTP/1.1`,
     'Host: x',
@@ -66,7 +66,7 @@ describe('Expect: 100-continue (F25)', () => {
     ...more,
   ]
 
-  it('is not invited without a token, nor with one that lacks the scope', async () => {
+  it('is not invited without a token, nor with one that lacks the scope (row 407)', async () => {
     const { url, token } = await startServer()
     const name = sha256Hex(someBytes(3))
     expect(await exchange(url, put(name, 2_600_000))).toMatch(/^HTTP\/1\.1 401 /)
@@ -74,7 +74,7 @@ describe('Expect: 100-continue (F25)', () => {
     expect(await exchange(url, put(name, 2_600_000, [foreign]))).toMatch(/^HTTP\/1\.1 403 /)
   })
 
-  it('is invited once the sender is known, and the upload goes through', async () => {
+  it('is invited once the sender is known, and the upload goes through (row 407)', async () => {
     const { url, token } = await startServer()
     const bytes = Buffer.from('hello')
     const { hostname, port } = new URL(url)
@@ -98,7 +98,7 @@ describe('Expect: 100-continue (F25)', () => {
   })
 })
 
-describe('the rate of callers who are not known (attack 10)', () => {
+describe('the rate of callers who are not known', () => {
   const limit = 5
   const world = async () => {
     const running = await startServer({ rates: { managementPerMinute: limit, trustProxy: true } })
@@ -162,9 +162,9 @@ describe('the rate of callers who are not known (attack 10)', () => {
   })
 })
 
-describe('a range beyond the end (F18)', () => {
+describe('a range beyond the end', () => {
   it.each(['0-9223372036854775807', '0-9007199254740990', '0-99999999999999999999999999'])(
-    'is clamped: bytes=%s',
+    'is clamped: bytes=%s (row 406)',
     async (range) => {
       const { url, client } = await startServer()
       const bytes = new TextEncoder().encode('0123456789')
@@ -186,7 +186,7 @@ describe('a range beyond the end (F18)', () => {
   )
 })
 
-describe('an empty resumable upload (F16)', () => {
+describe('an empty resumable upload', () => {
   const tus = { 'tus-resumable': '1.0.0' }
   const start = async (url: string, secret: string, sha256: string) =>
     fetch(`${url}/v1/uploads`, {
@@ -199,7 +199,7 @@ describe('an empty resumable upload (F16)', () => {
       },
     })
 
-  it('is complete at its creation, and HEAD says so', async () => {
+  it('is complete at its creation, and HEAD says so (row 405)', async () => {
     const { url, token } = await startServer()
     const secret = await token(['blobs:write'])
     const hash = sha256Hex(new Uint8Array(0))
@@ -215,7 +215,7 @@ describe('an empty resumable upload (F16)', () => {
     expect([blob.status, (await blob.arrayBuffer()).byteLength]).toEqual([200, 0])
   })
 
-  it('under the name of other bytes is UP_HASH', async () => {
+  it('under the name of other bytes is UP_HASH (row 405)', async () => {
     const { url, token } = await startServer()
     const answer = await start(url, await token(['blobs:write']), sha256Hex(new Uint8Array(1)))
     expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([422, 'UP_HASH'])

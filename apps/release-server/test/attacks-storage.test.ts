@@ -19,7 +19,7 @@ import { startServer, temporaryFolder } from './support.ts'
 
 const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
-describe('what anonymous callers store (attack 16)', () => {
+describe('what anonymous callers store', () => {
   async function published(options: Parameters<typeof startServer>[0] = {}) {
     const running = await startServer(options)
     const admin = await running.client(['admin'])
@@ -98,7 +98,7 @@ describe('what anonymous callers store (attack 16)', () => {
   })
 })
 
-describe('the witness (attack 5)', () => {
+describe('the witness', () => {
   const vault = { passphrase: 'x', scryptLogN: 4 }
 
   /** A store that counts how often logs of the witness are read. */
@@ -237,57 +237,51 @@ describe('the witness (attack 5)', () => {
 describe('files of the server', () => {
   const isPosix = process.platform !== 'win32'
 
-  it.runIf(isPosix)(
-    'the database and what SQLite puts beside it are 0600 from their creation (attack 23)',
-    async () => {
-      const folder = await temporaryFolder()
-      await chmod(folder, 0o755)
-      const before = process.umask(0o022)
-      try {
-        const store = openSqliteMetadataStore(join(folder, 'metadata.sqlite'))
-        await store.transaction([], (records) => records.put('a', { key: 'b', value: 1 }))
-        const modes = await Promise.all(
-          readdirSync(folder).map(async (name) => [name, ((await stat(join(folder, name))).mode & 0o777).toString(8)]),
-        )
-        expect(modes.length).toBeGreaterThan(1)
-        expect(modes.filter(([, mode]) => mode !== '600')).toEqual([])
-        await store.close()
-        // One that an earlier version left open to all is closed.
-        await chmod(join(folder, 'metadata.sqlite'), 0o644)
-        await openSqliteMetadataStore(join(folder, 'metadata.sqlite')).close()
-        expect((await stat(join(folder, 'metadata.sqlite'))).mode & 0o777).toBe(0o600)
-      } finally {
-        process.umask(before)
-      }
-    },
-  )
+  it.runIf(isPosix)('the database and what SQLite puts beside it are 0600 from their creation', async () => {
+    const folder = await temporaryFolder()
+    await chmod(folder, 0o755)
+    const before = process.umask(0o022)
+    try {
+      const store = openSqliteMetadataStore(join(folder, 'metadata.sqlite'))
+      await store.transaction([], (records) => records.put('a', { key: 'b', value: 1 }))
+      const modes = await Promise.all(
+        readdirSync(folder).map(async (name) => [name, ((await stat(join(folder, name))).mode & 0o777).toString(8)]),
+      )
+      expect(modes.length).toBeGreaterThan(1)
+      expect(modes.filter(([, mode]) => mode !== '600')).toEqual([])
+      await store.close()
+      // One that an earlier version left open to all is closed.
+      await chmod(join(folder, 'metadata.sqlite'), 0o644)
+      await openSqliteMetadataStore(join(folder, 'metadata.sqlite')).close()
+      expect((await stat(join(folder, 'metadata.sqlite'))).mode & 0o777).toBe(0o600)
+    } finally {
+      process.umask(before)
+    }
+  })
 
-  it.runIf(isPosix)(
-    'the head signer removes a socket that nobody answers on, and nothing else (attack 22)',
-    async () => {
-      const folder = await temporaryFolder()
-      const socket = join(folder, 'signer.sock')
-      const options = { socket, signer: signerOf('head 1'), pin: 'did:keri:x', fetchPublic: async () => undefined }
-      await writeFile(socket, 'somebody’s file')
-      await expect(startHeadSigner(options)).rejects.toMatchObject({ code: 'SRV_CONFIG' })
-      expect(await readFile(socket, 'utf8')).toBe('somebody’s file')
-      const folderName = join(folder, 'a-folder')
-      await mkdir(folderName)
-      await expect(startHeadSigner({ ...options, socket: folderName })).rejects.toMatchObject({ code: 'SRV_CONFIG' })
-      const taken = join(folder, 'taken.sock')
-      const other = createServer(() => undefined)
-      await new Promise<void>((resolve) => {
-        other.listen(taken, resolve)
-      })
-      await expect(startHeadSigner({ ...options, socket: taken })).rejects.toMatchObject({ code: 'SRV_CONFIG' })
-      await new Promise((resolve) => other.close(resolve))
-      const fresh = join(folder, 'fresh.sock')
-      const signer = await startHeadSigner({ ...options, socket: fresh })
-      expect((await stat(fresh)).mode & 0o777).toBe(0o600)
-      await signer.close()
-      expect(existsSync(fresh)).toBe(false)
-    },
-  )
+  it.runIf(isPosix)('the head signer removes a socket that nobody answers on, and nothing else', async () => {
+    const folder = await temporaryFolder()
+    const socket = join(folder, 'signer.sock')
+    const options = { socket, signer: signerOf('head 1'), pin: 'did:keri:x', fetchPublic: async () => undefined }
+    await writeFile(socket, 'somebody’s file')
+    await expect(startHeadSigner(options)).rejects.toMatchObject({ code: 'SRV_CONFIG' })
+    expect(await readFile(socket, 'utf8')).toBe('somebody’s file')
+    const folderName = join(folder, 'a-folder')
+    await mkdir(folderName)
+    await expect(startHeadSigner({ ...options, socket: folderName })).rejects.toMatchObject({ code: 'SRV_CONFIG' })
+    const taken = join(folder, 'taken.sock')
+    const other = createServer(() => undefined)
+    await new Promise<void>((resolve) => {
+      other.listen(taken, resolve)
+    })
+    await expect(startHeadSigner({ ...options, socket: taken })).rejects.toMatchObject({ code: 'SRV_CONFIG' })
+    await new Promise((resolve) => other.close(resolve))
+    const fresh = join(folder, 'fresh.sock')
+    const signer = await startHeadSigner({ ...options, socket: fresh })
+    expect((await stat(fresh)).mode & 0o777).toBe(0o600)
+    await signer.close()
+    expect(existsSync(fresh)).toBe(false)
+  })
 
   it.each([
     ['token', 'list'],

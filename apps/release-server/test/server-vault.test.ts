@@ -137,7 +137,7 @@ it('refuses a second passphrase that was made cheap to guess', async () => {
   })
 })
 
-it('opens a vault that an earlier version made from the bytes of the passphrase as they came (F7)', async () => {
+it('opens a vault that an earlier version made from the bytes of the passphrase as they came', async () => {
   const metadata = await store()
   const decomposed = new TextEncoder().encode('h\u00e9llo'.normalize('NFD'))
   // As the earlier version did: the key of exactly these bytes.

@@ -329,7 +329,7 @@ describe('the lock', () => {
   })
 
   it.runIf(canUnshare('-u'))(
-    'of a launcher that was killed under another host name is taken over (F4) (row 217)',
+    'of a launcher that was killed under another host name is taken over (row 217)',
     async () => {
       const { publisher, folder, to } = await installed()
       const holder = await holderOf(folder, OTHER_HOST)
@@ -341,7 +341,7 @@ describe('the lock', () => {
   )
 
   it.runIf(canUnshare('-pf', '--mount-proc'))(
-    'of a launcher that lives in another PID namespace is respected (F5) (row 217)',
+    'of a launcher that lives in another PID namespace is respected (row 217)',
     async () => {
       const { publisher, folder, from, to } = await installed()
       const holder = await holderOf(folder, OTHER_PIDS)

@@ -29,7 +29,7 @@ function withoutModes(how: 'EPERM' | 'ENOTSUP' | 'silently'): FileSystem {
   return { ...nodeFileSystem, chmod: refuse, open: open as FileSystem['open'] }
 }
 
-describe('a file system that keeps no modes (F10)', () => {
+describe('a file system that keeps no modes', () => {
   for (const how of ['EPERM', 'ENOTSUP', 'silently'] as const) {
     it(`and refuses to change them ${how}: installs, updates, repairs, and finds nothing to change (row 307)`, async () => {
       const publisher = await Publisher.create()
@@ -75,7 +75,7 @@ describe('a file system that keeps no modes (F10)', () => {
   })
 })
 
-it('a volume that reports no sizes is not taken for a full one (F17) (row 308)', async () => {
+it('a volume that reports no sizes is not taken for a full one (row 308)', async () => {
   const publisher = await Publisher.create()
   await publisher.release(files)
   const nothing = { type: 0, bsize: 0, blocks: 0, bfree: 0, bavail: 0, files: 0, ffree: 0 }
@@ -84,8 +84,8 @@ it('a volume that reports no sizes is not taken for a full one (F17) (row 308)',
   expect(await engine.update()).toMatchObject({ outcome: 'updated' })
 })
 
-describe('a virus scanner (F23)', () => {
-  it('that removes a staged file is named as a likely cause, and the next update goes through', async () => {
+describe('a virus scanner', () => {
+  it('that removes a staged file is named as a likely cause, and the next update goes through (row 400)', async () => {
     const publisher = await Publisher.create()
     await publisher.release(files)
     const { engine, folder } = await engineFor(publisher)
@@ -109,7 +109,7 @@ describe('a virus scanner (F23)', () => {
   })
 })
 
-describe.skipIf(process.getuid?.() !== 0)('an install of another account of this machine (F12)', () => {
+describe.skipIf(process.getuid?.() !== 0)('an install of another account of this machine', () => {
   it('is refused in words where it may not be read, never as a bug (row 311)', async () => {
     const publisher = await Publisher.create()
     await publisher.release(files)

@@ -13,7 +13,7 @@ const quiet = { stdio: ['ignore', 'ignore', 'ignore'] } as const
 const game = { 'game.mjs': 'process.exitCode = 0', 'b.txt': 'b' }
 const program = ['game.mjs']
 
-describe('a clock that is behind (F11)', () => {
+describe('a clock that is behind', () => {
   it('by a day installs, updates and says so; expiry is measured by the signed time (row 310)', async () => {
     const publisher = await Publisher.create()
     await publisher.release(game)

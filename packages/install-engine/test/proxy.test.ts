@@ -11,7 +11,7 @@ import { Publisher } from './support/publisher.ts'
 const target = new URL('http://releases.example/x')
 const through = (env: Record<string, string>, url = target): string | undefined => proxyFor(url, proxiesOf(env))?.href
 
-describe('proxyFor() (F20)', () => {
+describe('proxyFor()', () => {
   it('reads what other programs read, a host without a scheme and ALL_PROXY included (row 314)', () => {
     expect(through({ HTTP_PROXY: 'http://proxy.example:3128' })).toBe('http://proxy.example:3128/')
     expect(through({ http_proxy: 'proxy.example:3128' })).toBe('http://proxy.example:3128/')
@@ -63,7 +63,7 @@ describe('proxyFor() (F20)', () => {
   })
 })
 
-describe('nodeFetch() through a proxy (F20)', () => {
+describe('nodeFetch() through a proxy', () => {
   const { HTTP_PROXY } = process.env
   afterEach(() => {
     if (HTTP_PROXY === undefined) delete process.env['HTTP_PROXY']
@@ -132,7 +132,7 @@ const MAC = `<dictionary> {
   HTTPSProxy : proxy.example
 }`
 
-describe('the proxy of the system (F20)', () => {
+describe('the proxy of the system', () => {
   const chosen = async (platform: NodeJS.Platform, output: string, url = target): Promise<string | undefined> =>
     proxyFor(url, await new ProxySettings(host(platform, output).made).current())?.href
   const secure = new URL('https://releases.example/x')
@@ -207,7 +207,7 @@ describe('the proxy of the system (F20)', () => {
   })
 })
 
-describe('a password in the address of the server (F19)', () => {
+describe('a password in the address of the server', () => {
   it('is shown in no status and no error (row 315)', async () => {
     const publisher = await Publisher.create()
     const server = 'http://user:s3cret@releases.test/'

@@ -54,7 +54,7 @@ function changed(): Uint8Array {
 
 describe('update() from a server whose parts of files are', () => {
   for (const [what, odd] of ODD) {
-    it(`${what}: what comes whole is asked for without a range, and a delta ends in one plain request (F8) (row 309)`, async () => {
+    it(`${what}: what comes whole is asked for without a range, and a delta ends in one plain request (row 309)`, async () => {
       const publisher = await Publisher.create()
       await publisher.release({ 'big.bin': big, 'b.bin': noise(300_000, 4) })
       const counts = { ranges: 0, plain: 0 }

@@ -109,11 +109,11 @@ describe('update() where the system still answers for a name that is gone under 
 
 describe('update() where names change in spelling only, on a file system that folds them, (row 300)', () => {
   for (const [what, first, second] of [
-    ['case, same bytes (F1)', { 'Fusion.mp3': 'sound' }, { 'fusion.mp3': 'sound' }],
-    ['case, other bytes (F1)', { 'Fusion.mp3': 'sound' }, { 'fusion.mp3': 'noise' }],
-    ['case of folder and file (F1)', { 'Data/A.txt': '1' }, { 'data/a.txt': '2' }],
-    ['more than case (F28)', { straße: 'road', 'Ärger/x': '1' }, { STRASSE: 'road', 'ärger/x': '1' }],
-    ['case of a folder with much in it (F28)', { 'Maps/a': '1', 'Maps/b/c': '2' }, { 'maps/a': '1', 'maps/b/c': '3' }],
+    ['case, same bytes', { 'Fusion.mp3': 'sound' }, { 'fusion.mp3': 'sound' }],
+    ['case, other bytes', { 'Fusion.mp3': 'sound' }, { 'fusion.mp3': 'noise' }],
+    ['case of folder and file', { 'Data/A.txt': '1' }, { 'data/a.txt': '2' }],
+    ['more than case', { straße: 'road', 'Ärger/x': '1' }, { STRASSE: 'road', 'ärger/x': '1' }],
+    ['case of a folder with much in it', { 'Maps/a': '1', 'Maps/b/c': '2' }, { 'maps/a': '1', 'maps/b/c': '3' }],
     ['a folder that becomes a file', { 'README/en': '1' }, { readme: '2' }],
     ['a file that becomes a folder', { README: '1' }, { 'readme/en': '2' }],
   ] as const) {
@@ -155,7 +155,7 @@ describe('update() where names change in spelling only, on a file system that fo
 })
 
 describe('update() where a name changes what it is', () => {
-  it('puts a file where a folder of the old release was (F2) (row 301)', async () => {
+  it('puts a file where a folder of the old release was (row 301)', async () => {
     const { engine, folder } = await between(
       { 'readme/en.txt': 'old', 'readme/deep/cs.txt': 'old' },
       { readme: 'new' },
@@ -167,7 +167,7 @@ describe('update() where a name changes what it is', () => {
     expect(await texts(folder)).toEqual({ 'readme/en.txt': 'old', 'readme/deep/cs.txt': 'old' })
   })
 
-  it('puts a folder where a file of the old release was (F3) (row 301)', async () => {
+  it('puts a folder where a file of the old release was (row 301)', async () => {
     const { engine, folder } = await between({ readme: 'old' }, { 'readme/en.txt': 'new', 'readme/deep/cs.txt': 'new' })
     expect(await engine.update()).toMatchObject({ outcome: 'updated', setAside: [] })
     expect(await texts(folder)).toEqual({ 'readme/en.txt': 'new', 'readme/deep/cs.txt': 'new' })
@@ -188,7 +188,7 @@ describe('update() where a name changes what it is', () => {
     ])
   })
 
-  it('fetches nothing when contents change places (F15) (row 303)', async () => {
+  it('fetches nothing when contents change places (row 303)', async () => {
     const [a, b, c] = [noise(300_000, 1), noise(300_000, 2), noise(1000, 3)]
     for (const index of [true, false]) {
       const publisher = await Publisher.create()
@@ -217,7 +217,7 @@ function isIndex(path: string, { last }: Publisher): boolean {
 }
 
 describe.skipIf(process.platform === 'win32')('the executable bit', () => {
-  it('follows the release, also where nothing else changed (F6) (row 302)', async () => {
+  it('follows the release, also where nothing else changed (row 302)', async () => {
     const run = await between({ run: 'x', tool: executable('y') }, { run: executable('x'), tool: 'y' })
     expect(await run.engine.update()).toMatchObject({
       outcome: 'updated',
@@ -230,7 +230,7 @@ describe.skipIf(process.platform === 'win32')('the executable bit', () => {
     expect([await modeOf(join(run.folder, 'run')), await modeOf(join(run.folder, 'tool'))]).toEqual([0o644, 0o755])
   })
 
-  it('that was lost comes back by a repair and by a start, also offline (F27) (row 302)', async () => {
+  it('that was lost comes back by a repair and by a start, also offline (row 302)', async () => {
     const publisher = await Publisher.create()
     await publisher.release({ 'run.mjs': executable('process.exitCode = 0') })
     const { engine, folder } = await engineFor(publisher)
@@ -263,7 +263,7 @@ describe("what is the player's own and in the way", () => {
       expect(Object.values(found).toSorted()).toEqual(['1', '2', 'mine'])
     })
 
-    it(`is set aside beside its place and named: a file where the release has a folder, ${verb} (F26) (row 304)`, async () => {
+    it(`is set aside beside its place and named: a file where the release has a folder, ${verb} (row 304)`, async () => {
       const files = { 'data/a.txt': 'a', 'data/b/c.txt': 'c' }
       const publisher = await Publisher.create()
       await publisher.release(files)
@@ -307,7 +307,7 @@ describe("what is the player's own and in the way", () => {
   })
 })
 
-describe('a folder that the player moved to another disk by a link (F24) (row 305)', () => {
+describe('a folder that the player moved to another disk by a link (row 305)', () => {
   async function moved(): Promise<{ publisher: Publisher; folder: string; outside: string }> {
     const publisher = await Publisher.create()
     await publisher.release({ 'loose/a': '1', 'loose/b': '1', c: '1' })

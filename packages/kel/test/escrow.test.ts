@@ -44,7 +44,7 @@ function codeOf(work: Promise<unknown>): Promise<string> {
 }
 
 describe('a copy that somebody respelled', () => {
-  it('does not keep out the right one, whichever way it is respelled (F1)', async () => {
+  it('does not keep out the right one, whichever way it is respelled', async () => {
     const { first, rotation, body } = await twoOfTwo()
     const evil = [
       [encodeCurrentOnlySignature(signatureOf(body, 2), 0)],
@@ -63,7 +63,7 @@ describe('a copy that somebody respelled', () => {
     }
   })
 
-  it('does not keep out signatures that come one by one, in order or before the event they follow (F1)', async () => {
+  it('does not keep out signatures that come one by one, in order or before the event they follow', async () => {
     const { first, body } = await twoOfTwo()
     const evil = [
       [encodeCurrentOnlySignature(signatureOf(body, 2), 0)],
@@ -97,7 +97,7 @@ describe('a copy that somebody respelled', () => {
 })
 
 describe('what waits', () => {
-  it('holds verified signatures only, each once, however often a copy comes (F6)', async () => {
+  it('holds verified signatures only, each once, however often a copy comes', async () => {
     const { first, body } = await twoOfTwo()
     const kel = await started(first)
     const junk = Array.from({ length: 900 }, (_, n) => {
@@ -195,7 +195,7 @@ describe('receipts that come early', () => {
 
   const madeUp = (n: number): string => `E${n.toString().padStart(43, 'A')}`
 
-  it('a flood of made-up ones keeps no honest one out, before its event or after (F6)', async () => {
+  it('a flood of made-up ones keeps no honest one out, before its event or after', async () => {
     const { first, receipt } = await witnessed()
     const junk = witnessGroup([encodeIndexedSignature(new Uint8Array(64).fill(1), 0)])
     for (const order of ['event first', 'receipt last', 'receipt first'] as const) {
@@ -227,7 +227,7 @@ describe('receipts that come early', () => {
 })
 
 describe('the cost of a stream', () => {
-  it('does not grow with the square of a repeated, half-signed event (F0)', async () => {
+  it('does not grow with the square of a repeated, half-signed event', async () => {
     const { first, body } = await twoOfTwo()
     const junk = Array.from({ length: 999 }, (_, n) => {
       const signature = new Uint8Array(64).fill(2)

@@ -39,7 +39,7 @@ afterAll(() => {
 })
 
 describe('a log in git', () => {
-  it('is flushed to the disk, objects and ref, before an append returns (F4)', async () => {
+  it('is flushed to the disk, objects and ref, before an append returns', async () => {
     const actor = await Actor.start()
     const { prefix } = actor.state
     const kel = await Kel.open(gitStore(repo).log(prefix), prefix)

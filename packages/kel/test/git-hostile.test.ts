@@ -170,7 +170,7 @@ describe('a repository that somebody prepared', () => {
   })
 })
 
-describe('a log in git that cannot be read is never "no log" (F4)', () => {
+describe('a log in git that cannot be read is never "no log"', () => {
   const hurts: readonly (readonly [string, string, (repo: string, ref: string, tip: string) => void])[] = [
     ['an empty ref', 'KEL_CORRUPT', (repo, ref) => writeFileSync(join(repo, '.git', ref), '')],
     ['a ref of noise', 'KEL_CORRUPT', (repo, ref) => writeFileSync(join(repo, '.git', ref), 'noise\n')],

@@ -167,7 +167,7 @@ describe('verifyLog(), Kel.open() and checkStream()', () => {
     for (const verdict of ['accepted', 'refused', 'recovered']) expect(counts[verdict]).toBeGreaterThan(5)
   }, 120_000)
 
-  it("a witness's own store opens without the witness option (F15)", async () => {
+  it("a witness's own store opens without the witness option", async () => {
     const store = memoryStore()
     const witness = localWitness(signer(90), store)
     const event = await incept(

@@ -8,7 +8,7 @@ import { forge, inceptionFields, rotationFields } from './support/forge.ts'
 
 const code = (name: string): unknown => expect.objectContaining({ code: name })
 
-describe('next keys (F3)', () => {
+describe('next keys', () => {
   it.each([
     ['left out', {}],
     ['misspelled', { nextKey: [key(1)] }],

@@ -151,7 +151,7 @@ describe('Keystore', () => {
 })
 
 describe('a keystore behind a symbolic link', () => {
-  it('fileStorage() keeps the keystore, what came before it and its lock where the link leads (F2)', async () => {
+  it('fileStorage() keeps the keystore, what came before it and its lock where the link leads', async () => {
     const link = join(folder, 'link')
     const stick = join(folder, 'stick')
     await symlink('stick/real', link)

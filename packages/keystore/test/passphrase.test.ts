@@ -26,7 +26,7 @@ async function code(work: Promise<unknown>): Promise<unknown> {
   )
 }
 
-describe('one passphrase means one key (F7)', () => {
+describe('one passphrase means one key', () => {
   it('a keystore opens with every way of writing its passphrase, from text, bytes, file and descriptor', async () => {
     const path = join(folder, 'keystore')
     await createKeystore(path, composed, fast)

@@ -428,7 +428,7 @@ describe('versions', () => {
     expect(nextVersion(NOW, '2026.11.20-9')).toBe('2026.11.21-1')
   })
 
-  it('skip every number that is taken, whatever the order and the dates of the others (F14)', () => {
+  it('skip every number that is taken, whatever the order and the dates of the others (row 403)', () => {
     expect(nextVersion(NOW, ['2026.11.21-2', '2031.01.01-1', '2026.11.21-1', '1.4.2', '2026.11.21-hotfix'])).toBe(
       '2026.11.21-3',
     )

@@ -204,7 +204,7 @@ describe('pinned keys', () => {
     expect(codeOf(verifyRelease(await input('2026.04.15-9', NOW + 1000), state, options()))).toBe('MAN_ROLLBACK')
   })
 
-  it('order releases of schema 2 by sequence, whatever they are called (F14)', async () => {
+  it('order releases of schema 2 by sequence, whatever they are called', async () => {
     const publisher = await Publisher.create()
     const input = async (
       version: string,

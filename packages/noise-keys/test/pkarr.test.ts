@@ -432,7 +432,7 @@ describe('RelayClient', () => {
     }
   })
 
-  it('loses nothing when two publishers change one packet at the same time (F8)', async () => {
+  it('loses nothing when two publishers change one packet at the same time', async () => {
     const { url, server } = await listen(createRelayHandler({ store: memoryPacketStore() }))
     const slow = new RelayClient({ relays: [url], timeoutMs: 240_000 })
     const quick = new RelayClient({ relays: [url], timeoutMs: 240_000 })

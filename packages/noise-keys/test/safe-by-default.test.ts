@@ -31,7 +31,7 @@ function relay(): { handler: ReturnType<typeof createRelayHandler>; client: () =
 
 const named = (records: readonly DnsRecord[]): string[] => records.map(({ name }) => name).toSorted()
 
-describe('RelayClient against a relay that honours conditions (F8)', () => {
+describe('RelayClient against a relay that honours conditions', () => {
   it.each([true, false])(
     'update() loses nothing when another update comes in between (first packet there: %s)',
     async (there) => {

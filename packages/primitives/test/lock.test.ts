@@ -125,7 +125,7 @@ describe('lockFile() in one process', () => {
 })
 
 describe('lockFile() across processes', () => {
-  it('lockFile() never overruns a living holder, and takes over from a killed one at once (F4)', async () => {
+  it('lockFile() never overruns a living holder, and takes over from a killed one at once (row 409)', async () => {
     const { child, line, ended } = start([path])
     expect(await line()).toBe(`held system ${child.pid}`)
     expect(await code(lockFile(path))).toBe('PRIM_LOCKED')
@@ -140,21 +140,27 @@ describe('lockFile() across processes', () => {
     expect(await inspectLock(path)).toEqual({ state: 'free' })
   })
 
-  it.runIf(canUnshare('-u'))('lockFile() takes over from a holder that died under another host name (F4)', async () => {
-    const { line, child, ended } = start([path], ['unshare', '-u', 'sh', '-c', 'hostname other-name; exec "$@"', 'sh'])
-    expect(await line()).toMatch(/^held system/)
-    expect(await lockFile(path).catch((error: unknown) => error)).toMatchObject({
-      code: 'PRIM_LOCKED',
-      details: { host: 'other-name' },
-    })
-    child.kill('SIGKILL')
-    await ended()
-    await (await lockFile(path)).release()
-    expect(await readdir(folder)).toEqual([])
-  })
+  it.runIf(canUnshare('-u'))(
+    'lockFile() takes over from a holder that died under another host name (row 409)',
+    async () => {
+      const { line, child, ended } = start(
+        [path],
+        ['unshare', '-u', 'sh', '-c', 'hostname other-name; exec "$@"', 'sh'],
+      )
+      expect(await line()).toMatch(/^held system/)
+      expect(await lockFile(path).catch((error: unknown) => error)).toMatchObject({
+        code: 'PRIM_LOCKED',
+        details: { host: 'other-name' },
+      })
+      child.kill('SIGKILL')
+      await ended()
+      await (await lockFile(path)).release()
+      expect(await readdir(folder)).toEqual([])
+    },
+  )
 
   it.runIf(canUnshare('-pf', '--mount-proc'))(
-    'lockFile() never overruns a holder in another PID namespace (F5)',
+    'lockFile() never overruns a holder in another PID namespace (row 409)',
     async () => {
       const inside = start([path], ['unshare', '-pf', '--mount-proc', '--kill-child'])
       expect(await inside.line()).toMatch(/^held system/)
@@ -167,7 +173,7 @@ describe('lockFile() across processes', () => {
     },
   )
 
-  it('lockFile() lets one process in at a time, many times over, though some are killed inside (F5)', async () => {
+  it('lockFile() lets one process in at a time, many times over, though some are killed inside', async () => {
     const log = join(folder, 'log')
     const processes = [
       start([path, 'cycle', log, '60']),
@@ -217,7 +223,7 @@ describe('lockFile() after a crash', () => {
     expect(await code(lockFile(path))).toBe('PRIM_LOCKED')
   })
 
-  it('lockFile() believes an earlier version on another host for a day, and never for good (F4)', async () => {
+  it('lockFile() believes an earlier version on another host for a day, and never for good', async () => {
     await writeFile(path, oldHolder({ host: 'elsewhere' }))
     const refused = await lockFile(path).catch((error: unknown) => error)
     expect(refused).toMatchObject({ code: 'PRIM_LOCKED', hint: expect.stringContaining('delete') as unknown })
@@ -277,7 +283,7 @@ describe('lockFile() on other file systems', () => {
     expect(await readdir(folder)).toEqual([])
   })
 
-  it('lockFile() without locks of the system goes by the process id and says so', async () => {
+  it('lockFile() without locks of the system goes by the process id and says so (row 409)', async () => {
     const options = { takeSystemLock: () => Promise.resolve('unsupported' as const) }
     const lock = await lockFile(path, options)
     expect(lock.kind).toBe('process-id')

@@ -120,7 +120,7 @@ describe('resolveLink()', () => {
     return { link: join(folder, 'home', 'link'), file }
   }
 
-  it('writeFileAtomic() writes the file that a link leads to, and the link stays one (F2)', async () => {
+  it('writeFileAtomic() writes the file that a link leads to, and the link stays one', async () => {
     const { link, file } = await disks()
     await writeFileAtomic(link, text('new'))
     expect(await readFile(file, 'utf8')).toBe('new')
@@ -145,7 +145,7 @@ describe('resolveLink()', () => {
     },
   )
 
-  it('writeFileAtomic() refuses a link to a disk that is not there, and a circle of links (F2)', async () => {
+  it('writeFileAtomic() refuses a link to a disk that is not there, and a circle of links', async () => {
     const gone = join(folder, 'gone')
     await symlink(join(folder, 'stick', 'next.key'), gone)
     expect(await code(writeFileAtomic(gone, text('new')))).toBe('PRIM_LINK')

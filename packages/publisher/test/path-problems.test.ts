@@ -43,7 +43,7 @@ describe('refusePaths()', () => {
 describe('pathWarnings()', () => {
   const earlier = { version: '2026.11.30-1', files: ['Fusion.mp3', 'Maps/a', 'same', 'gone'].map((path) => ({ path })) }
 
-  it('says which names changed in spelling only since the release before', () => {
+  it('says which names changed in spelling only since the release before (row 410)', () => {
     const [warning, ...others] = pathWarnings(['fusion.mp3', 'maps/a', 'same'], earlier as unknown as ReleaseManifest)
     expect(others).toEqual([])
     expect(warning).toContain('since 2026.11.30-1')
@@ -52,7 +52,7 @@ describe('pathWarnings()', () => {
     expect(pathWarnings(['fusion.mp3'], undefined)).toEqual([])
   })
 
-  it('says which paths leave Windows too little room for the install folder', () => {
+  it('says which paths leave Windows too little room for the install folder (row 410)', () => {
     const [warning] = pathWarnings(['ok', `${'d'.repeat(150)}/${'f'.repeat(60)}`], undefined)
     expect(warning).toContain('259 characters')
     expect(warning).toContain('(211)')

@@ -53,7 +53,7 @@ async function everything(): Promise<string[]> {
   return (await readdir(folder, { recursive: true })).toSorted()
 }
 
-describe.each(['v', 'deep/er/v', 'v.sqlite', 'deep/er/v.sqlite'])('createVault() in %s that fails (F9)', (name) => {
+describe.each(['v', 'deep/er/v', 'v.sqlite', 'deep/er/v.sqlite'])('createVault() in %s that fails', (name) => {
   const flags = (more: Partial<VaultFlags> = {}): VaultFlags => ({ vault: join(folder, name), ...more })
 
   it('leaves nothing where the keychain is absent, and the next attempt succeeds', async () => {

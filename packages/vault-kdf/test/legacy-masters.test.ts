@@ -38,7 +38,7 @@ it('openLegacy() leaves a master given as a Buffer as it is', () => {
   }
 })
 
-describe('several HexVault masters (F10)', () => {
+describe('several HexVault masters', () => {
   for (const act of ['suspend', 'compromise'] as const) {
     for (const [bad, good] of [
       [10, 11],

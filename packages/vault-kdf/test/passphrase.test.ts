@@ -24,7 +24,7 @@ const BOM = '\uFEFF'
 const composed = 'h\u00e9llo-pass'
 const decomposed = composed.normalize('NFD')
 
-describe('one passphrase means one key (F7)', () => {
+describe('one passphrase means one key', () => {
   it('passphraseBytes() takes composed and decomposed letters, a byte order mark and a line end for one passphrase', () => {
     const wanted = utf8(composed)
     for (const typed of [composed, decomposed, `${BOM}${composed}`, `${composed}\n`, `${BOM}${decomposed}\r\n`]) {

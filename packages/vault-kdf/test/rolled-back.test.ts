@@ -52,7 +52,7 @@ const kinds: Record<string, () => Promise<{ store: VaultStore; audit: AuditStore
   },
 }
 
-describe.each(Object.keys(kinds))('a keyring document that was rolled back in a %s store (F12)', (kind) => {
+describe.each(Object.keys(kinds))('a keyring document that was rolled back in a %s store', (kind) => {
   const make = kinds[kind] ?? (() => Promise.reject(new Error('no such store')))
 
   it('is refused by a fresh process, whichever of fence, census and audit chain is left to tell', async () => {

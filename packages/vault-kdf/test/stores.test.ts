@@ -211,7 +211,7 @@ describe('FolderStore', () => {
 
 describe('SqliteStore', () => {
   it.skipIf(process.platform === 'win32')(
-    'the database, its -wal and its -shm are for their owner alone from creation on, whatever the umask (F11)',
+    'the database, its -wal and its -shm are for their owner alone from creation on, whatever the umask',
     async () => {
       const modes = async (path: string): Promise<Record<string, string>> => {
         const found: Record<string, string> = {}

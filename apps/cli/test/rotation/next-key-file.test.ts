@@ -50,7 +50,7 @@ describe('the file with the next identity key', () => {
     expect(moved).toEqual(['moved', 'moved.log.cesr', 'moved.roles.json'])
   })
 
-  it('is written where a symbolic link leads, at home or by flag, and the link stays (F2)', async () => {
+  it('is written where a symbolic link leads, at home or by flag, and the link stays', async () => {
     const stick = world.path('stick.keystore')
     const links = [world.path('home', 'next-identity.keystore'), world.path('link')]
     await rename(links[0] as string, stick)
@@ -68,7 +68,7 @@ describe('the file with the next identity key', () => {
     expect((await readdir(world.path('home'))).filter((name) => name.startsWith('next-identity'))).toEqual([])
   })
 
-  it('is refused where a link leads nowhere, and nothing is signed (F2)', async () => {
+  it('is refused where a link leads nowhere, and nothing is signed', async () => {
     await rename(world.path('home', 'next-identity.keystore'), world.path('elsewhere'))
     await symlink(world.path('unplugged'), world.path('home', 'next-identity.keystore'))
     expect(await command(world, ['id', 'rotate'])).toMatchObject({ ok: false })

@@ -38,7 +38,7 @@ function sealedAsTyped(passphrase: Uint8Array): Uint8Array {
 }
 
 describe('the passphrase of a backup', () => {
-  it('is one passphrase however a keyboard or an editor writes its letters (F7)', async () => {
+  it('is one passphrase however a keyboard or an editor writes its letters', async () => {
     for (const passphrase of [composed, decomposed]) {
       const sealed = await seal(passphrase)
       for (const other of [composed, decomposed, utf8Encode(`\uFEFF${typed}`)])
