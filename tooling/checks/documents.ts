@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { installedNames, readOnNpm, saysNotYet } from '../release/not-yet.ts'
 import { members, report, root } from './workspace.ts'
 import type { Member } from './workspace.ts'
 
@@ -69,22 +70,18 @@ function unknownCodes(file: string, known: ReadonlySet<string>): string[] {
     .map((code) => `${relative(root, file)}: names ${code}, which no catalogue has`)
 }
 
-const INSTALLS = /\bnpm (?:install|i|exec)\b[^\n]*@keyturn\/|\bnpx [^\n]*@keyturn\//
-const NOT_THERE = /not on npm yet/i
-
 /**
  * The owner of a name that a document says to install can run code on the reader's machine. So documents say when a
- * package is not published yet, and stop saying so with its first version.
+ * package is not on npm yet, and stop saying so once it was found there.
  */
-function unpublishedNames(file: string, published: boolean): string[] {
+function unpublishedNames(file: string, onNpm: ReadonlySet<string>): string[] {
   const text = readFileSync(file, 'utf8')
-  if (!published && INSTALLS.test(text) && !NOT_THERE.test(text))
-    return [
-      `${relative(root, file)}: says how to install a package that is not published, and not that it is "not on ` +
-        'npm yet"',
-    ]
-  return published && NOT_THERE.test(text)
-    ? [`${relative(root, file)}: says "not on npm yet" of packages that have a version`]
+  const names = installedNames(text)
+  const missing = names.filter((name) => !onNpm.has(name))
+  if (missing.length > 0 && !saysNotYet(text))
+    return [`${relative(root, file)}: says to install ${missing.join(', ')}, and not that it is "not on npm yet"`]
+  return missing.length === 0 && names.length > 0 && saysNotYet(text)
+    ? [`${relative(root, file)}: says "not on npm yet" of packages that are on npm`]
     : []
 }
 
@@ -145,6 +142,7 @@ for (const member of members()) {
     }
   }
 }
+const onNpm = readOnNpm()
 const documents = [
   ...readdirSync(root)
     .filter((name) => name.endsWith('.md'))
@@ -159,12 +157,7 @@ findings.push(
   ...changesetsOfNothing(),
   ...figuresWithoutLimit(join(root, 'docs/benchmarks.md')),
   ...documents.flatMap(brokenLinks),
-  ...documents.flatMap((file) =>
-    unpublishedNames(
-      file,
-      members().every(({ manifest }) => manifest.version !== '0.0.0'),
-    ),
-  ),
+  ...documents.flatMap((file) => unpublishedNames(file, onNpm)),
   ...documents.flatMap((file) => unknownCodes(file, known)),
 )
 report(`documents (${documents.length})`, findings)

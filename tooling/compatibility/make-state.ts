@@ -1,5 +1,6 @@
 /** Records the state that the current version leaves on disk, once per released version: `node make-state.ts 0.1.0`. */
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -72,6 +73,7 @@ const version = process.argv[2]
 if (version === undefined || !/^\d+\.\d+\.\d+$/.test(version))
   throw new Error('Name the version: node make-state.ts 0.1.0')
 const target = join(import.meta.dirname, 'states', version)
+if (existsSync(target)) throw new Error(`A state of version ${version} was recorded already; states never change`)
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-state-'))
 try {
   const world = await World.open(folder, NOW_MS)

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
 import { root } from '../checks/workspace.ts'
+import { withoutNotYet } from '../release/not-yet.ts'
 
 /** A text of a tarball: its path there, and its content. */
 export interface ShippedText {
@@ -39,8 +40,10 @@ export function shippedDocuments(member: string, sources: string | undefined): S
   return [...places].map(([path, place]) => ({ path: place, text: rewritten(path, place) }))
 
   function rewritten(path: string, place: string): string {
-    const text = readFileSync(join(root, path), 'utf8')
-    if (!path.endsWith('.md')) return text
+    const original = readFileSync(join(root, path), 'utf8')
+    if (!path.endsWith('.md')) return original
+    // Who reads a tarball has it from npm.
+    const text = withoutNotYet(original)
     const withoutPictures = text.replace(PICTURE, (_whole, words: string, target: string) =>
       sources === undefined ? '' : `![${words}](${sources}/${linked(path, target)}?raw=true)`,
     )

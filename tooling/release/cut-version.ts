@@ -1,22 +1,16 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { members, root, trackedFiles } from '../checks/workspace.ts'
+import { members, root } from '../checks/workspace.ts'
 import { firstChangelog } from './first-changelog.ts'
-
-/** A paragraph, or a comment beside a command, that is true only before the first release. */
-const NOT_YET = /^Not on npm yet: [^\n]*(?:\n[^\n]+)*\n\n?/gm
-
-/** A text without the note that there is no release yet. */
-export function withoutNotYet(text: string): string {
-  return text.replace(NOT_YET, '')
-}
+import { writeVersionPlaces } from './version-places.ts'
 
 /**
- * Turns the changesets of this checkout into versions and changelogs.
+ * Turns the changesets of this checkout into versions and changelogs, and writes the versions where documents name
+ * them.
  *
- * A package that had no release so far gets a changelog that says what it is, and its README and the documents stop
- * saying that it is not on npm.
+ * A package that had no release so far gets a changelog that says what it is. READMEs go on saying that it is not on
+ * npm: that stays true until the upload, and `--announce` takes it out after that.
  * @returns name and version of each package that changed.
  */
 export function cutVersion(): { readonly name: string; readonly version: string }[] {
@@ -29,12 +23,9 @@ export function cutVersion(): { readonly name: string; readonly version: string 
   if (cut.length === 0) throw new Error('Nothing to release: there are no changesets')
   for (const { path, manifest } of cut) {
     if (before.get(path) !== '0.0.0') continue
-    const readme = withoutNotYet(readFileSync(join(path, 'README.md'), 'utf8'))
+    const readme = readFileSync(join(path, 'README.md'), 'utf8')
     writeFileSync(join(path, 'CHANGELOG.md'), firstChangelog(manifest.name, manifest.version, readme))
   }
-  for (const file of trackedFiles().filter((name) => name.endsWith('.md') && existsSync(join(root, name)))) {
-    const text = readFileSync(join(root, file), 'utf8')
-    if (withoutNotYet(text) !== text) writeFileSync(join(root, file), withoutNotYet(text))
-  }
+  writeVersionPlaces()
   return cut.map(({ manifest: { name, version } }) => ({ name, version }))
 }

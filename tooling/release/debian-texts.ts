@@ -104,3 +104,56 @@ export function settingsFile(example: string): string {
   if (missing.length > 0) throw new Error(`The example settings lack ${missing.join(', ')}`)
   return `${JSON.stringify(Object.fromEntries(kept.map((name) => [name, all[name]])), null, 2)}\n`
 }
+
+/** What `debian/changelog` says of one version. */
+export interface ChangelogFacts {
+  readonly version: string
+  /** Section of that version in CHANGELOG.md, without its heading. */
+  readonly section: string
+  readonly reports: string
+  /** Time of the commit that is built. */
+  readonly timeMs: number
+}
+
+const WIDTH = 78
+
+/** A text in lines of at most `WIDTH` columns, the first one after `first`, the others after as many blanks. */
+function wrapped(text: string, first: string): string[] {
+  const lines: string[] = []
+  let line = first
+  for (const word of text.split(/\s+/)) {
+    if (line.trim() !== '' && line.length + 1 + word.length > WIDTH && line !== first) {
+      lines.push(line)
+      line = ' '.repeat(first.length - 1)
+    }
+    line += line === first ? word : ` ${word}`
+  }
+  return [...lines, line]
+}
+
+/** The changelog as Debian's tools read it: an item for each paragraph and list item of the section. */
+export function debianChangelog({ version, section, reports, timeMs }: ChangelogFacts): string {
+  const items = section
+    .split(/\n\n+|\n(?=- )/)
+    .map((part) =>
+      part
+        .replace(/^(?:- |#+ )/, '')
+        .replace(/\*\*|`/g, '')
+        .trim(),
+    )
+    .filter((part) => part !== '' && !/^(?:Major|Minor|Patch) Changes$/.test(part))
+  return [
+    `keyturn-server (${version}) stable; urgency=medium`,
+    '',
+    ...items.flatMap((item) => wrapped(item, '  * ')),
+    '',
+    // "Tue, 01 Dec 2026 14:00:00 +0000"
+    ` -- The Keyturn project <${reports}>  ${new Date(timeMs).toUTCString().replace('GMT', '+0000')}`,
+    '',
+  ].join('\n')
+}
+
+/** The newest section of a CHANGELOG.md. */
+export function newestSection(changelog: string): string {
+  return (changelog.split(/^## .*$/m)[1] ?? '').trim()
+}

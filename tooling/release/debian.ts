@@ -19,6 +19,8 @@ import {
   controlFile,
   COPYRIGHT,
   CONFFILES,
+  debianChangelog,
+  newestSection,
   POSTINST,
   POSTRM,
   PRERM,
@@ -41,6 +43,9 @@ interface Shipped {
   readonly homepage: string
   readonly bugs: { readonly url: string }
 }
+
+/** When the commit was made that is built. */
+const commitMs = (): number => Number(run(root, 'git', 'log', '-1', '--format=%ct')) * 1000
 
 function readServer(): Shipped {
   const text = readFileSync(join(root, 'apps/release-server/package.json'), 'utf8')
@@ -87,7 +92,15 @@ function stageProgram(stage: string, tarballs: ReadonlyMap<string, string>): voi
   copyFileSync(join(node, 'LICENSE'), join(stage, DOC, 'LICENSE.node'))
 }
 
-function stageSystemFiles(stage: string, version: string): void {
+/** Debian's changelog has the newest version alone; what `CHANGELOG.md` says of all of them is beside it. */
+function stageChangelogs(write: (path: string, content: Uint8Array) => void, stage: string, server: Shipped): void {
+  const changelog = readFileSync(join(stage, HOME, 'CHANGELOG.md'), 'utf8')
+  const facts = { version: server.version, section: newestSection(changelog), reports: server.bugs.url }
+  write(`${DOC}/changelog.gz`, gzipSync(debianChangelog({ ...facts, timeMs: commitMs() }), { level: 9 }))
+  write(`${DOC}/CHANGELOG.md.gz`, gzipSync(changelog, { level: 9 }))
+}
+
+function stageSystemFiles(stage: string, server: Shipped): void {
   const write = (path: string, content: string | Uint8Array): void => {
     mkdirSync(join(stage, path, '..'), { recursive: true })
     writeFileSync(join(stage, path), content)
@@ -97,10 +110,13 @@ function stageSystemFiles(stage: string, version: string): void {
   write('usr/lib/systemd/system/keyturn-server.service', unitFile(operations('keyturn-server.service')))
   write('usr/lib/sysusers.d/keyturn-server.conf', SYSUSERS)
   write('etc/keyturn/settings.json', settingsFile(operations('settings.json')))
-  const manual = serverManual(version, serverHelps(join(stage, HOME, 'bin/node'), join(stage, HOME, 'dist/main.js')))
+  const manual = serverManual(
+    server.version,
+    serverHelps(join(stage, HOME, 'bin/node'), join(stage, HOME, 'dist/main.js')),
+  )
   write('usr/share/man/man8/keyturn-server.8.gz', gzipSync(manual, { level: 9 }))
   write(`${DOC}/copyright`, COPYRIGHT)
-  write(`${DOC}/changelog.gz`, gzipSync(readFileSync(join(stage, HOME, 'CHANGELOG.md')), { level: 9 }))
+  stageChangelogs(write, stage, server)
   write(`${DOC}/examples/keyturn-head-signer.service`, unitFile(operations('keyturn-head-signer.service')))
   for (const name of ['Caddyfile', 'nginx.conf', 'settings.json']) write(`${DOC}/examples/${name}`, operations(name))
 }
@@ -153,11 +169,11 @@ export function buildDebianPackage(tarballs: ReadonlyMap<string, string>, folder
     const stage = join(work, 'stage')
     mkdirSync(stage)
     stageProgram(stage, tarballs)
-    stageSystemFiles(stage, server.version)
+    stageSystemFiles(stage, server)
     stageControl(stage, server)
     setModes(stage)
     chmodSync(stage, 0o755)
-    const epoch = run(root, 'git', 'log', '-1', '--format=%ct').trim()
+    const epoch = commitMs() / 1000
     run(stage, 'find', '.', '-exec', 'touch', '--no-dereference', `--date=@${epoch}`, '{}', '+')
     const name = `keyturn-server_${server.version}_${architecture}.deb`
     const options = [`SOURCE_DATE_EPOCH=${epoch}`, 'dpkg-deb', '--root-owner-group', '-Zxz', '-z3', '--threads-max=1']

@@ -1,6 +1,13 @@
-/** What a package is, in the words of its README: the paragraphs between its title and the first section. */
+import { withoutNotYet } from './not-yet.ts'
+
+/**
+ * What a package is, in the words of its README: the paragraphs between its title and the first section, without
+ * commands and without the note that it is not on npm.
+ */
 export function introduction(readme: string): string {
-  const [, ...rest] = readme.split(/^# .*$/m)
+  const [, ...rest] = withoutNotYet(readme)
+    .replaceAll(/^```[\s\S]*?^```\n+/gm, '')
+    .split(/^# .*$/m)
   const text = rest.join('').split(/^## /m)[0]?.trim() ?? ''
   if (text === '') throw new Error('A README has no introduction between its title and its first section')
   return text

@@ -1,12 +1,14 @@
 /**
  * Releases: `pnpm release --dry-run --address https://host/owner/name --folder FOLDER` does everything but the upload,
  * in a clone of the last commit. `--cut-version` and `--artifacts FOLDER` are its two steps, in this checkout.
+ * `--announce` comes after the upload: documents stop saying that the packages are not on npm.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../checks/workspace.ts'
+import { announce } from './announce.ts'
 import { writeArtifacts } from './artifacts.ts'
 import { cutVersion } from './cut-version.ts'
 import { run } from './run.ts'
@@ -14,6 +16,7 @@ import { run } from './run.ts'
 const USAGE = `Usage: pnpm release --dry-run --address https://host/owner/name --folder FOLDER
        pnpm release --cut-version
        pnpm release --artifacts FOLDER
+       pnpm release --announce
 The upload itself is done by the release workflow, after a tag "publish-*" (CONTRIBUTING.md).`
 
 function fail(message: string): never {
@@ -62,13 +65,18 @@ const { values } = parseArgs({
     address: { type: 'string' },
     folder: { type: 'string' },
     artifacts: { type: 'string' },
+    announce: { type: 'boolean', default: false },
   },
 })
-const modes = [values['dry-run'], values['cut-version'], values.artifacts !== undefined].filter(Boolean)
+const modes = [values['dry-run'], values['cut-version'], values.announce, values.artifacts !== undefined].filter(
+  Boolean,
+)
 if (modes.length !== 1) fail(USAGE)
 if (values['dry-run']) {
   if (values.address === undefined || !URL.canParse(values.address) || values.folder === undefined) fail(USAGE)
   dryRun(values.address, newFolder(values.folder))
+} else if (values.announce) {
+  for (const file of announce()) console.log(file)
 } else if (values.artifacts === undefined) {
   for (const { name, version } of cutVersion()) console.log(`${name} ${version}`)
 } else {

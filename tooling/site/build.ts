@@ -2,8 +2,8 @@
  * Builds the documentation as a site in `docs/site`: every document of the repository, the packages' READMEs, the error
  * codes and the API reference, with search.
  *
- * Any web server can serve the folder, and its pages also open from a disk; only search and the menus of small screens
- * need a server, since browsers load no modules from a disk.
+ * Any web server can serve the folder, and its pages also open from a disk. Browsers load no modules from there, so
+ * `search.html` is the search then, and the list of all pages.
  *
  *     node build.ts [--base /docs/] [--sources https://host/owner/name]
  */
@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'vitepress'
 import { root } from '../checks/workspace.ts'
+import { writeDiskSearch } from './disk-search.ts'
 import { errorPages } from './error-pages.ts'
 import type { MadePage } from './error-pages.ts'
 import { rewriteLinks } from './links.ts'
@@ -79,5 +80,6 @@ await gather()
 rmSync(out, { recursive: true, force: true })
 await build(gathered, { outDir: out, base: values.base ?? '/' })
 const count = openableFromDisk(out, values.base ?? '/')
+const sections = writeDiskSearch(out, readFileSync(join(here, 'text/search.html'), 'utf8'))
 rmSync(gathered, { recursive: true, force: true })
-console.log(`${count} pages in docs/site`)
+console.log(`${count} pages in docs/site, ${sections} places that search.html finds`)

@@ -8,10 +8,16 @@ const ADDRESS = /\b(href|src)="(\/(?!\/)[^"#?]*|)(#[^"]*)?"/g
 /** The script of a page. */
 const MODULE = /<script type="module" src="([^"]+)"><\/script>/g
 
-/** From a disk, the script would look for the pages of a server, and put "not found" in the place of this one. */
-const startedByServer = (_tag: string, source: string): string =>
+/**
+ * From a disk, the script would look for the pages of a server, and put "not found" in the place of this one. What it
+ * would bring is the search and the menu of small screens: a link to `search.html` stands in for both.
+ */
+const startedByServer = (source: string, search: string): string =>
   `<script>if(location.protocol!=='file:'){const s=document.createElement('script');s.type='module';` +
-  `s.src=${JSON.stringify(source)};document.head.append(s)}</script>`
+  `s.src=${JSON.stringify(source)};document.head.append(s)}else addEventListener('DOMContentLoaded',()=>{` +
+  `document.documentElement.classList.add('from-disk');const a=document.createElement('a');` +
+  `a.href=${JSON.stringify(search)};a.className='disk-search';a.textContent='Search, all pages';` +
+  `document.querySelector('.VPNavBar .content-body')?.prepend(a)})</script>`
 
 /**
  * Turns every address of the site's own files into a relative one, with the name of the file.
@@ -33,7 +39,11 @@ export function openableFromDisk(folder: string, base: string): number {
       if (!existsSync(join(folder, file))) dead.push(`${page}: ${target}`)
       return `${name}="${posix.relative(posix.dirname(page), file)}${fragment}"`
     })
-    writeFileSync(path, text.replaceAll(MODULE, startedByServer))
+    const search = posix.relative(posix.dirname(page), 'search.html')
+    writeFileSync(
+      path,
+      text.replaceAll(MODULE, (_tag, source: string) => startedByServer(source, search)),
+    )
   }
   if (dead.length > 0) throw new Error(`Links that lead to no page:\n${[...new Set(dead)].join('\n')}`)
   return pages.length

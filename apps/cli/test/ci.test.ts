@@ -241,7 +241,7 @@ describe('the GitHub workflow of docs/guides/ci.md', () => {
     expect((await world.client?.getRelease('test', 'beta', version ?? ''))?.version).toBe(version)
     // Nothing that is installed runs before it is verified.
     expect((await readFile(runner.path('npm.log'), 'utf8')).split('\n')).toEqual([
-      'install --ignore-scripts --no-audit --no-fund --save-exact @keyturn/cli@0.1.0',
+      `install --ignore-scripts --no-audit --no-fund --save-exact @keyturn/cli@${inputs['version']}`,
       'audit signatures',
       'provenance of your-org/keyturn',
       '',

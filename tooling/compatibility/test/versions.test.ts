@@ -161,7 +161,7 @@ it('home 2 is refused by name, and a journal of an install 3 is set aside before
     await expect(world.keyturn('status')).rejects.toThrow('CLI_HOME_FORMAT')
 
     const journal = replaced(
-      await golden('tooling/compatibility/states/0.1.0/interrupted/.updates/txn.json'),
+      await golden('tooling/compatibility/states/0.1.0-early/interrupted/.updates/txn.json'),
       '"schema":1',
       '"schema":3',
     )

@@ -3,10 +3,23 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { licenceLines, listArtifacts, requireSameBytes, stableBill } from '../artifacts.ts'
-import { withoutNotYet } from '../cut-version.ts'
-import { controlFile, POSTINST, POSTRM, settingsFile, unitFile } from '../debian-texts.ts'
+import { members, root } from '../../checks/workspace.ts'
+import { shippedDocuments } from '../../pack/shipped-documents.ts'
+import { announce, announced } from '../announce.ts'
+import changelog from '../changelog.ts'
+import {
+  controlFile,
+  debianChangelog,
+  newestSection,
+  POSTINST,
+  POSTRM,
+  settingsFile,
+  unitFile,
+} from '../debian-texts.ts'
 import { serverHelps, serverManual } from '../manual.ts'
 import { firstChangelog, introduction } from '../first-changelog.ts'
+import { installedNames, withoutNotYet } from '../not-yet.ts'
+import { VERSION_PLACES, withVersion } from '../version-places.ts'
 
 const operations = join(import.meta.dirname, '../../../docs/operations/files')
 const README = `# @keyturn/kel
@@ -45,9 +58,69 @@ describe('the first changelog', () => {
     expect(() => introduction('# Title\n\n## Install\n\nnpm install\n')).toThrow('has no introduction')
   })
 
+  it('has neither commands nor the note that it is not on npm', () => {
+    const text = introduction(README.replace('## Install\n\n', ''))
+    expect(text).not.toMatch(/npm/)
+    expect(text).toMatch(/paragraph\.$/)
+  })
+
+  it('can be written for every package that is published', () => {
+    for (const { path, manifest } of members()) {
+      const text = firstChangelog(manifest.name, '0.1.0', readFileSync(join(path, 'README.md'), 'utf8'))
+      expect(text, manifest.name).not.toMatch(/npm|```|\]\(/)
+      expect(text.split('\n').length, manifest.name).toBeGreaterThan(10)
+    }
+  })
+
   it('removes the note that there is no release, and nothing else', () => {
     expect(withoutNotYet(README)).toBe(README.replace(/Not on npm.*\n\n/, ''))
     expect(withoutNotYet('A sentence: not on npm yet: stays.\n')).toBe('A sentence: not on npm yet: stays.\n')
+  })
+})
+
+describe('later changelogs', () => {
+  it('have an item for each change, and what the version needs, without hashes', () => {
+    const change = { summary: 'One\n\nTwo', commit: '0123456789abcdef' }
+    expect(changelog.getReleaseLine(change)).toBe('- One\n\n  Two')
+    expect(changelog.getDependencyReleaseLine([change], [{ name: '@keyturn/kel', newVersion: '0.2.0' }])).toBe(
+      '- Needs `@keyturn/kel` 0.2.0 or newer.',
+    )
+    expect(changelog.getDependencyReleaseLine([change], [])).toBe('')
+  })
+})
+
+describe('the note "not on npm yet"', () => {
+  it('is in no tarball: who reads that has it from npm', () => {
+    for (const { group, folder } of members())
+      for (const { path, text } of shippedDocuments(`${group}/${folder}`, undefined))
+        expect(text, `${folder}/${path}`).not.toMatch(/^Not on npm yet/m)
+  })
+
+  it('goes when everything that the document installs is on npm', () => {
+    expect(installedNames(`${README}\nnpx -y @keyturn/cli@0.1.0 init`)).toEqual(['@keyturn/kel', '@keyturn/cli'])
+    expect(announced(README, new Set(['@keyturn/cli']))).toBe(README)
+    expect(announced(README, new Set(['@keyturn/kel']))).toBe(withoutNotYet(README))
+  })
+
+  it('stays in every document as long as the registry lacks one package', () => {
+    const asked: string[] = []
+    const [{ manifest }] = members().slice(-1) as [ReturnType<typeof members>[number]]
+    const lacksOne = (spec: string): boolean => (asked.push(spec), !spec.startsWith(manifest.name))
+    expect(() => announce(lacksOne)).toThrow(`the registry does not have ${manifest.name}@${manifest.version}`)
+    expect(asked).toHaveLength(members().length)
+  })
+})
+
+describe('versions in documents', () => {
+  it('are those of the packages, or the first one while there is none', () => {
+    const versions = new Map(members().map(({ manifest: { name, version } }) => [name, version]))
+    for (const place of VERSION_PLACES) {
+      const version = versions.get(place.name)?.replace(/^0\.0\.0$/, '0.1.0') ?? ''
+      const text = readFileSync(join(root, place.file), 'utf8')
+      expect(withVersion(text, place, version), place.file).toBe(text)
+      expect(withVersion(text, place, '7.8.9')).toContain('7.8.9')
+      expect(() => withVersion('none here', place, version)).toThrow('names no version')
+    }
   })
 })
 
@@ -119,6 +192,19 @@ describe('the Debian package', () => {
     const text = controlFile({ version: '0.1.0', architecture: 'amd64', bytes: 2049, homepage, reports })
     expect(text).toMatch(/Installed-Size: 3\nDepends: libc6/)
     expect(text).toContain(`Maintainer: The Keyturn project <${reports}>\nHomepage: ${homepage}\n`)
+  })
+
+  it('has a changelog that Debian reads', () => {
+    const section = 'The first release.\n\n- **One** `two`\n- three\n'
+    expect(newestSection(`# name\n\n## 0.2.0\n\n${section}\n## 0.1.0\n\nold`)).toBe(section.trim())
+    const reports = 'https://host.example/issues'
+    const text = debianChangelog({ version: '0.2.0', section: `${section}${'word '.repeat(40)}`, reports, timeMs: 0 })
+    expect(text).toMatch(
+      /^keyturn-server \(0\.2\.0\) stable; urgency=medium\n\n {2}\* The first release\.\n {2}\* One two\n/,
+    )
+    expect(text).toContain(`\n\n -- The Keyturn project <${reports}>  Thu, 01 Jan 1970 00:00:00 +0000\n`)
+    for (const line of text.split('\n').slice(0, -2)) expect(line.length).toBeLessThanOrEqual(78)
+    expect(text.split('\n').filter((line) => /^ {4}word/.test(line)).length).toBeGreaterThan(1)
   })
 
   it('has a manual page with every command', () => {
