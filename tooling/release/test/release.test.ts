@@ -17,7 +17,7 @@ import {
   unitFile,
 } from '../debian-texts.ts'
 import { serverHelps, serverManual } from '../manual.ts'
-import { firstChangelog, introduction } from '../first-changelog.ts'
+import { contents, firstChangelog, introduction } from '../first-changelog.ts'
 import { installedNames, withoutNotYet } from '../not-yet.ts'
 import { VERSION_PLACES, withVersion } from '../version-places.ts'
 
@@ -62,6 +62,15 @@ describe('the first changelog', () => {
     const text = introduction(README.replace('## Install\n\n', ''))
     expect(text).not.toMatch(/npm/)
     expect(text).toMatch(/paragraph\.$/)
+  })
+
+  it('lists what the table of the README has', () => {
+    const table =
+      '## What there is\n\n| call | does |\n|---|---|\n| `a`, `b` (`/x`) | one \\| two |\n| c | d ([guide](x.md)) |\n\nMore | x |\n'
+    expect(firstChangelog('n', '0.1.0', `# n\n\nIt is.\n\n${table}`)).toContain(
+      'It is.\n\nIn this version:\n\n- `a`, `b` (`/x`): one | two\n- c: d\n\nEverything',
+    )
+    expect(contents(README)).toEqual([])
   })
 
   it('can be written for every package that is published', () => {
