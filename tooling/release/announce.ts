@@ -26,7 +26,7 @@ export function announced(text: string, onNpm: ReadonlySet<string>): string {
  * Takes the note "not on npm yet" out of the documents, once the registry has every package in the version of this
  * checkout.
  *
- * Whoever owns a name that a document says to install can run code on the reader's machine. So nothing is written
+ * Anyone who owns a name that a document says to install can run code on the reader's machine. So nothing is written
  * before the registry was asked for all of them.
  * @returns the documents that changed, as paths from the root.
  * @throws Error that names the packages which are not there.

@@ -20,6 +20,3 @@ export function getDependencyReleaseLine(_changesets: readonly Changeset[], upda
   if (updated.length === 0) return ''
   return `- Needs ${updated.map(({ name, newVersion }) => `\`${name}\` ${newVersion}`).join(', ')} or newer.`
 }
-
-const functions = { getReleaseLine, getDependencyReleaseLine }
-export { functions as default }

@@ -10,7 +10,7 @@ const MODULE = /<script type="module" src="([^"]+)"><\/script>/g
 
 /**
  * From a disk, the script would look for the pages of a server, and put "not found" in the place of this one. What it
- * would bring is the search and the menu of small screens: a link to `search.html` stands in for both.
+ * would bring is the search and the menu of small screens: a link to `search.html` replaces both.
  */
 const startedByServer = (source: string, search: string): string =>
   `<script>if(location.protocol!=='file:'){const s=document.createElement('script');s.type='module';` +

@@ -6,7 +6,7 @@ import { licenceLines, listArtifacts, requireSameBytes, stableBill } from '../ar
 import { members, root } from '../../checks/workspace.ts'
 import { shippedDocuments } from '../../pack/shipped-documents.ts'
 import { announce, announced } from '../announce.ts'
-import changelog from '../changelog.ts'
+import * as changelog from '../changelog.ts'
 import {
   controlFile,
   debianChangelog,
