@@ -2,6 +2,7 @@ import { utf8Encode } from '@keyturn/primitives'
 import { blobFromBytes } from '@keyturn/release-client'
 import { expect, it } from 'vitest'
 import { sweepDownloads } from '../src/events/downloads.ts'
+import { Reports } from '../src/events/reports.ts'
 import { day, TestPublisher } from './publisher.ts'
 import { fileUrl, someBytes, startServer } from './support.ts'
 
@@ -132,6 +133,27 @@ it('requests of blobs are counted for the newest release on offer that has them,
     { channel: 'stable', day: '2026-11-21', version, offers: 0, manifests: 0, blobs: 5, bytes: 601_002 },
     { channel: 'stable', day: '2026-11-21', version: third.model.version, offers: 0, manifests: 0, blobs: 1, bytes: 1 },
   ])
+})
+
+it('what cannot be stored is counted the next time, blobs and reports included', async () => {
+  const { server, first, read, counts } = await published()
+  const { metadata } = server.context
+  const transaction = metadata.transaction.bind(metadata)
+  let isFull = true
+  metadata.transaction = async (locks, work) => {
+    if (isFull && (locks.includes('downloads') || locks.includes('reports'))) throw new Error('no room')
+    return await transaction(locks, work)
+  }
+  const { version, files } = first.model
+  const reports = new Reports(server.context)
+  await reports.add({ product: 'metin2', channel: 'stable', version, duration_ms: 5 })
+  await read('/head.json')
+  await read(fileUrl('', files[0]?.sha256 ?? ''))
+  await expect(counts()).rejects.toMatchObject({ code: 'SRV_INTERNAL' })
+  await expect(reports.flush()).rejects.toThrow('no room')
+  isFull = false
+  expect(await counts()).toMatchObject([{ version, offers: 1, blobs: 1, bytes: 1 }])
+  expect(await reports.list('metin2', '', () => true)).toMatchObject([{ version, count: 1, duration_ms: 5 }])
 })
 
 it('requests of blobs of no release on offer leave nothing behind', async () => {

@@ -45,19 +45,33 @@ export class BlobDownloads {
 
   /** Counts a request; cheap, since it is called for each. */
   count(sha256: string, bytes: number): void {
-    const name = sha256.slice(0, NAME_LENGTH)
-    const pending = this.#pending.get(name)
-    if (pending !== undefined) {
-      pending.count += 1
-      pending.bytes += bytes
-    } else if (this.#pending.size < MAX_PENDING) this.#pending.set(name, { count: 1, bytes })
+    this.#add(sha256.slice(0, NAME_LENGTH), 1, bytes)
   }
 
-  /** Takes what was counted since the last time; what belongs to no release on offer is dropped. */
-  async take(context: ServerContext): Promise<BlobTraffic[]> {
-    if (this.#pending.size === 0) return []
+  #add(name: string, count: number, bytes: number): void {
+    const pending = this.#pending.get(name)
+    if (pending !== undefined) {
+      pending.count += count
+      pending.bytes += bytes
+    } else if (this.#pending.size < MAX_PENDING) this.#pending.set(name, { count, bytes })
+  }
+
+  /**
+   * Stores what was counted since the last time; what belongs to no release on offer is dropped. What cannot be stored
+   * is kept for the next time.
+   */
+  async flush(context: ServerContext, store: (traffic: readonly BlobTraffic[]) => Promise<void>): Promise<void> {
     const counted = [...this.#pending]
     this.#pending.clear()
+    try {
+      await store(counted.length === 0 ? [] : await this.#byRelease(context, counted))
+    } catch (error) {
+      for (const [name, { count, bytes }] of counted) this.#add(name, count, bytes)
+      throw error
+    }
+  }
+
+  async #byRelease(context: ServerContext, counted: readonly (readonly [string, Pending])[]): Promise<BlobTraffic[]> {
     await this.#refresh(context)
     const found = new Map<Offered, Pending>()
     for (const [name, { count, bytes }] of counted) {

@@ -1,6 +1,7 @@
 import type { DownloadCount } from '@keyturn/release-client'
 import type { ServerContext } from '../context.ts'
 import { BlobDownloads } from './blob-downloads.ts'
+import type { BlobTraffic } from './blob-downloads.ts'
 import { readChannel } from '../releases/channels.ts'
 import { collection } from '../storage/collection.ts'
 import { object, preset, whole } from '../storage/shape.ts'
@@ -94,8 +95,14 @@ export class Downloads {
     const context = this.#context
     if (context === undefined) return
     const read = [...this.#cells.values()].filter(({ count }) => count > 0).map((cell) => ({ ...cell, cell }))
-    const traffic = await this.#blobs.take(context)
-    if (read.length + traffic.length === 0) return
+    await this.#blobs.flush(context, async (traffic) => {
+      if (read.length + traffic.length > 0) await this.#store(context, read, traffic)
+    })
+    // What was read while we wrote stays for the next time.
+    for (const { cell, count } of read) cell.count -= count
+  }
+
+  async #store(context: ServerContext, read: readonly Cell[], traffic: readonly BlobTraffic[]): Promise<void> {
     const day = dayOf(context.clock())
     await context.metadata.transaction(['downloads'], async (records) => {
       for (const { product, channel, kind, version, count } of read) {
@@ -111,8 +118,6 @@ export class Downloads {
         await lines.put(records, { key, value: { ...old, blobs: old.blobs + blobs, bytes: old.bytes + bytes } })
       }
     })
-    // What was read while we wrote stays for the next time.
-    for (const { cell, count } of read) cell.count -= count
   }
 
   /** Counts of a product since a day, on the channels that the caller may see. */

@@ -7,6 +7,8 @@ import { ServerError } from '../errors.ts'
 import { readChannel } from '../releases/channels.ts'
 import { collection } from '../storage/collection.ts'
 import { mapOf, object, whole } from '../storage/shape.ts'
+import { Gathered } from './gathered.ts'
+import { reportMember } from './report-member.ts'
 import { StartWeights } from './start-weights.ts'
 
 /** All steps, in the order in which they are shown. */
@@ -29,7 +31,6 @@ const lines = collection(
 )
 
 const NOTHING: Line = { steps: {}, codes: {}, lived: 0, died: 0 }
-const FLUSH_MS = 2000
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 /** Hours are kept for two weeks, then a day has one line. */
@@ -75,13 +76,6 @@ function addLines(one: Line, other: Line): Line {
   }
 }
 
-function member(body: JsonObject, name: string, pattern: RegExp, preset: string): string {
-  const value = body[name] ?? preset
-  if (typeof value !== 'string' || !pattern.test(value))
-    throw new ServerError('SRV_REQUEST', `Cannot count the report: ${name} is malformed`)
-  return value
-}
-
 /** The confirm rate of a line, in percent with one digit; null without a start. */
 export function confirmRate({ lived, died }: Pick<Line, 'lived' | 'died'>): number | null {
   return lived + died === 0 ? null : Math.floor((1000 * lived) / (lived + died)) / 10
@@ -100,13 +94,13 @@ function offered(view: ChannelView | undefined): ReadonlySet<string> {
 export class Funnel {
   readonly #context: ServerContext
   readonly #weights: StartWeights
-  readonly #lines = new Map<string, Line>()
+  readonly #gathered: Gathered<Line>
   readonly #offered = new Map<string, { readonly versions: ReadonlySet<string>; readonly untilMs: number }>()
-  #timer: NodeJS.Timeout | undefined
 
   constructor(context: ServerContext) {
     this.#context = context
     this.#weights = new StartWeights(context.clock)
+    this.#gathered = new Gathered(context, { lines, nothing: NOTHING, add: addLines })
   }
 
   /**
@@ -123,20 +117,12 @@ export class Funnel {
     const outcome = step === 'confirmed' ? 'lived' : step === 'start-failed' ? 'died' : undefined
     const weighs = outcome !== undefined && this.#weights.take(address, release, outcome)
     const key = `${release}/${new Date(this.#context.clock()).toISOString().slice(0, 13)}`
-    const line: Line = {
+    this.#gathered.count(key, {
       steps: { [step]: 1 },
       codes: code === '' ? {} : { [code]: 1 },
       lived: weighs && outcome === 'lived' ? 1 : 0,
       died: weighs && outcome === 'died' ? 1 : 0,
-    }
-    this.#lines.set(key, addLines(this.#lines.get(key) ?? NOTHING, line))
-    this.#timer ??= setTimeout(
-      () =>
-        void this.flush().catch((error: unknown) =>
-          this.#context.log.warn({ err: String(error) }, 'reports could not be stored'),
-        ),
-      FLUSH_MS,
-    ).unref()
+    })
   }
 
   async #parse(body: JsonValue): Promise<Report | undefined> {
@@ -144,11 +130,11 @@ export class Funnel {
     const fields = body as JsonObject
     const step = STEPS.find((known) => known === fields['step'])
     if (step === undefined) throw new ServerError('SRV_REQUEST', 'Cannot count the report: step is malformed')
-    const named = fields['product'] === undefined ? undefined : member(fields, 'product', /^[a-z0-9-]{1,64}$/, '')
+    const named = fields['product'] === undefined ? undefined : reportMember(fields, 'product', /^[a-z0-9-]{1,64}$/, '')
     const product = await this.#context.directory.get(named)
-    const channel = member(fields, 'channel', /^[a-z0-9-]{1,64}$/, product?.defaultChannel ?? 'stable')
-    const version = member(fields, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, '')
-    const code = member(fields, 'code', /^[A-Z0-9_]{0,64}$/, '')
+    const channel = reportMember(fields, 'channel', /^[a-z0-9-]{1,64}$/, product?.defaultChannel ?? 'stable')
+    const version = reportMember(fields, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, '')
+    const code = reportMember(fields, 'code', /^[A-Z0-9_]{0,64}$/, '')
     const hasCode = step === 'failed' || step === 'start-failed'
     return product === undefined
       ? undefined
@@ -166,29 +152,9 @@ export class Funnel {
     return versions.has(version)
   }
 
-  /** Stores what was counted; what cannot be stored is counted on. */
+  /** Stores what was counted. */
   async flush(): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    const counted = [...this.#lines]
-    if (counted.length === 0) return
-    this.#lines.clear()
-    try {
-      await this.#context.metadata.transaction(['funnel'], async (records) => {
-        const stored = await lines.getMany(
-          records,
-          counted.map(([key]) => key),
-        )
-        const old = new Map(stored.map(({ key, value }) => [key, value]))
-        await lines.put(
-          records,
-          ...counted.map(([key, line]) => ({ key, value: addLines(old.get(key) ?? NOTHING, line) })),
-        )
-      })
-    } catch (error) {
-      for (const [key, line] of counted) this.#lines.set(key, addLines(this.#lines.get(key) ?? NOTHING, line))
-      throw error
-    }
+    await this.#gathered.flush()
   }
 
   /** Everything that was reported of a release. */

@@ -6,15 +6,17 @@ import { ServerError } from '../errors.ts'
 import { findRelease } from '../releases/releases.ts'
 import { collection } from '../storage/collection.ts'
 import { numeric, object, whole } from '../storage/shape.ts'
+import { Gathered } from './gathered.ts'
+import { reportMember } from './report-member.ts'
 
 interface Line {
-  count: number
-  duration_ms: number
+  readonly count: number
+  readonly duration_ms: number
 }
 
 const lines = collection('reports', object<Line>({ count: whole, duration_ms: numeric }))
 
-const FLUSH_MS = 2000
+const NOTHING: Line = { count: 0, duration_ms: 0 }
 const DAY_MS = 86_400_000
 /**
  * Lines of one product, channel and day: results and codes come from anonymous callers, so they are few or summed up.
@@ -28,11 +30,8 @@ const FORGET_UNKNOWN_MS = 60_000
 /** What a line beyond the limit is counted under. */
 const OTHER = { result: 'other', code: '' }
 
-function member(body: JsonObject, name: string, pattern: RegExp, preset: string): string {
-  const value = body[name] ?? preset
-  if (typeof value !== 'string' || !pattern.test(value))
-    throw new ServerError('SRV_REQUEST', `Cannot count the report: ${name} is malformed`)
-  return value
+function addLines(one: Line, other: Line): Line {
+  return { count: one.count + other.count, duration_ms: one.duration_ms + other.duration_ms }
 }
 
 function dayOf(ms: number): string {
@@ -46,15 +45,15 @@ function dayOf(ms: number): string {
  */
 export class Reports {
   readonly #context: ServerContext
-  readonly #lines = new Map<string, Line>()
+  readonly #gathered: Gathered<Line>
   /** Whether a release exists; the time is when a release that did not exist is looked up again. */
   readonly #known = new Map<string, { readonly exists: boolean; readonly untilMs: number }>()
   /** Lines of each product, channel and day that this process has counted under or found stored. */
   readonly #linesOfDay = new Map<string, Set<string>>()
-  #timer: NodeJS.Timeout | undefined
 
   constructor(context: ServerContext) {
     this.#context = context
+    this.#gathered = new Gathered(context, { lines, nothing: NOTHING, add: addLines })
   }
 
   /** Counts one report: the reference's body, or the original's (`format`, `version`, `timestamp`). */
@@ -62,13 +61,13 @@ export class Reports {
     if (!isRecord(body)) throw new ServerError('SRV_REQUEST', 'Cannot count the report: it is not an object')
     const fields = body as JsonObject
     const product = await this.#context.directory.get(
-      fields['product'] === undefined ? undefined : member(fields, 'product', /^[a-z0-9-]{1,64}$/, ''),
+      fields['product'] === undefined ? undefined : reportMember(fields, 'product', /^[a-z0-9-]{1,64}$/, ''),
     )
     if (product === undefined) return
-    const channel = member(fields, 'channel', /^[a-z0-9-]{1,64}$/, product.defaultChannel)
-    const version = member(fields, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, '')
-    const result = member(fields, 'result', /^[a-z][a-z_-]{0,31}$/, 'updated')
-    const code = member(fields, 'code', /^[A-Z0-9_]{0,64}$/, '')
+    const channel = reportMember(fields, 'channel', /^[a-z0-9-]{1,64}$/, product.defaultChannel)
+    const version = reportMember(fields, 'version', /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/, '')
+    const result = reportMember(fields, 'result', /^[a-z][a-z_-]{0,31}$/, 'updated')
+    const code = reportMember(fields, 'code', /^[A-Z0-9_]{0,64}$/, '')
     const duration = fields['duration_ms'] ?? 0
     if (typeof duration !== 'number' || duration < 0 || duration > DAY_MS)
       throw new ServerError('SRV_REQUEST', 'Cannot count the report: duration_ms is malformed')
@@ -81,16 +80,7 @@ export class Reports {
     const ofDay = await this.#linesOf(day)
     const fits = ofDay.has(line) || ofDay.size < MAX_LINES_OF_DAY
     if (fits) ofDay.add(line)
-    const key = `${day}/${fits ? line : other}`
-    const before = this.#lines.get(key)
-    this.#lines.set(key, { count: (before?.count ?? 0) + 1, duration_ms: (before?.duration_ms ?? 0) + duration })
-    this.#timer ??= setTimeout(
-      () =>
-        void this.flush().catch((error: unknown) =>
-          this.#context.log.warn({ err: String(error) }, 'reports could not be stored'),
-        ),
-      FLUSH_MS,
-    ).unref()
+    this.#gathered.count(`${day}/${fits ? line : other}`, { count: 1, duration_ms: duration })
   }
 
   async #linesOf(day: string): Promise<Set<string>> {
@@ -118,28 +108,7 @@ export class Reports {
 
   /** Stores what was counted. */
   async flush(): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    const counted = [...this.#lines]
-    this.#lines.clear()
-    if (counted.length === 0) return
-    await this.#context.metadata.transaction(['reports'], async (records) => {
-      const stored = await lines.getMany(
-        records,
-        counted.map(([key]) => key),
-      )
-      const old = new Map(stored.map(({ key, value }) => [key, value]))
-      await lines.put(
-        records,
-        ...counted.map(([key, line]) => ({
-          key,
-          value: {
-            count: line.count + (old.get(key)?.count ?? 0),
-            duration_ms: line.duration_ms + (old.get(key)?.duration_ms ?? 0),
-          },
-        })),
-      )
-    })
+    await this.#gathered.flush()
   }
 
   /** Counts of a product since a day, on the channels that the caller may see. Of those who report: nobody has to. */
