@@ -194,7 +194,9 @@ async function readDescriptor(fd: number): Promise<Uint8Array> {
 
 /** A passphrase file holds the passphrase alone, on one line: the same rule as every reader of the packages. */
 async function firstLine(bytes: Uint8Array, where: string): Promise<Uint8Array> {
-  const { VaultError, passphraseInput } = await import('@keyturn/vault-kdf') // loaded when there is a passphrase
+  // Loaded when there is a passphrase.
+  const { VaultError } = await import('@keyturn/vault-kdf')
+  const { passphraseInput } = await import('@keyturn/vault-kdf/passphrase')
   try {
     return passphraseInput(bytes)
   } catch (cause) {

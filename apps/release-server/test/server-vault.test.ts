@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { systemRandom } from '@keyturn/primitives'
-import { Vault, deriveKek, kekProvider, newPassphraseKdf, writePassphraseKdf } from '@keyturn/vault-kdf'
+import { Vault, kekProvider } from '@keyturn/vault-kdf'
+import { deriveKek, newPassphraseKdf, writePassphraseKdf } from '@keyturn/vault-kdf/passphrase'
 import { expect, it } from 'vitest'
 import { openServerVault } from '../src/keys/server-vault.ts'
 import { VaultRecords } from '../src/keys/vault-records.ts'

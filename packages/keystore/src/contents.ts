@@ -1,23 +1,20 @@
 import { PrimitivesError, hexEncode, systemRandom, wipe } from '@keyturn/primitives'
 import type { RandomSource, SecretBytes } from '@keyturn/primitives'
+import { VaultError, derivePartitionKey, openEnvelope, parseEnvelopeHeader, sealEnvelope } from '@keyturn/vault-kdf'
 import {
-  VaultError,
   activeVersion,
-  derivePartitionKey,
   destroy,
   findEntry,
   hedgedSalt,
   nextVersion,
-  openEnvelope,
-  parseEnvelopeHeader,
   promote,
   quarantine,
-  sealEnvelope,
   stage,
   unwrapMaster,
   wrapMaster,
-} from '@keyturn/vault-kdf'
-import type { KeyringDocument, PassphraseKdf, PartitionKey } from '@keyturn/vault-kdf'
+} from '@keyturn/vault-kdf/keyring'
+import type { KeyringDocument, PartitionKey } from '@keyturn/vault-kdf'
+import type { PassphraseKdf } from '@keyturn/vault-kdf/passphrase'
 import { KeystoreError } from './errors.ts'
 import { parseIndex, writeIndex } from './entry.ts'
 import type { KeystoreIndex } from './entry.ts'

@@ -15,15 +15,11 @@ import {
   wipe,
 } from '@keyturn/primitives'
 import type { JsonObject } from '@keyturn/primitives'
-import {
-  VaultError,
-  parseKeyringDocument,
-  parsePassphraseKdf,
-  passphraseCheck,
-  writeKeyringDocument,
-  writePassphraseKdf,
-} from '@keyturn/vault-kdf'
-import type { KeyringDocument, PassphraseKdf } from '@keyturn/vault-kdf'
+import { VaultError } from '@keyturn/vault-kdf'
+import { parsePassphraseKdf, passphraseCheck, writePassphraseKdf } from '@keyturn/vault-kdf/passphrase'
+import { parseKeyringDocument, writeKeyringDocument } from '@keyturn/vault-kdf/keyring'
+import type { KeyringDocument } from '@keyturn/vault-kdf'
+import type { PassphraseKdf } from '@keyturn/vault-kdf/passphrase'
 import { KeystoreError } from './errors.ts'
 import { MAX_HEADER_BYTES, MAX_KEYSTORE_BYTES } from './limits.ts'
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { SecretBytes } from '@keyturn/primitives'
 import { SecretBytes as Secret } from '@keyturn/primitives'
-import { deriveKek, newPassphraseKdf } from '@keyturn/vault-kdf'
+import { deriveKek, newPassphraseKdf } from '@keyturn/vault-kdf/passphrase'
 import { newContents, writeContents } from '../src/contents.ts'
 import { createKeystore, openKeystore, readPassphraseFd, readPassphraseFile } from '../src/node/index.ts'
 

@@ -6,25 +6,10 @@ export { TlogError, tlogErrors } from './errors.ts'
 export { followLog } from './follow.ts'
 export { Frontier } from './frontier.ts'
 export { askWitness, fetchCheckpoint, fetchWitnessed, httpTileSource, originHash } from './http.ts'
-export {
-  MAX_ENTRY_BYTES,
-  MAX_EXTENSION_LINES,
-  MAX_NAME_BYTES,
-  MAX_NOTE_BYTES,
-  MAX_POLICY_BYTES,
-  MAX_POLICY_ITEMS,
-  MAX_PROOF_BYTES,
-  MAX_PROOF_EXTRA_BYTES,
-  MAX_PROOF_HASHES,
-  MAX_REQUEST_BYTES,
-  MAX_SIGNATURES,
-  MAX_TILE_LEVEL,
-  MAX_TREE_SIZE,
-  TILE_WIDTH,
-} from './limits.ts'
-export { EMPTY_ROOT, hashChildren, hashLeaf, verifyConsistency, verifyInclusion } from './merkle.ts'
-export { formatNote, formatSignatureLine, parseNote, parseSignatureLine, verifyNote } from './note.ts'
-export { meetsQuorum, operatorOf, parsePolicy, policyStrength } from './policy.ts'
+export { MAX_REQUEST_BYTES, TILE_WIDTH } from './limits.ts'
+export { hashChildren, hashLeaf, verifyConsistency, verifyInclusion } from './merkle.ts'
+export { formatNote, formatSignatureLine, parseNote, verifyNote } from './note.ts'
+export { meetsQuorum, parsePolicy, policyStrength } from './policy.ts'
 export { checkProof, formatProof, parseProof, verifyProof } from './proof.ts'
 export { addSignatures, seedNoteSigner, signText } from './signer.ts'
 export { newTiles, parseTilePath, splitTile, tileAt, tilePath } from './tile.ts'

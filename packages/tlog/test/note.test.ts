@@ -4,14 +4,13 @@ import {
   addSignatures,
   formatNote,
   formatSignatureLine,
-  MAX_NOTE_BYTES,
-  MAX_SIGNATURES,
   parseCheckpoint,
   parseNote,
   seedNoteSigner,
   signText,
   verifyNote,
 } from '../src/index.ts'
+import { MAX_NOTE_BYTES, MAX_SIGNATURES } from '../src/limits.ts'
 
 const code = (name: string): unknown => expect.objectContaining({ code: name })
 const log = seedNoteSigner('log.example', 'note', new Uint8Array(32).fill(1))

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import { utf8Decode, utf8Encode } from '@keyturn/primitives'
 import {
   askWitness,
-  EMPTY_ROOT,
   fetchCheckpoint,
   fetchWitnessed,
   followLog,
@@ -24,6 +23,7 @@ import {
   verifyNote,
   WitnessConflict,
 } from '../src/index.ts'
+import { EMPTY_ROOT } from '../src/merkle.ts'
 import type { WitnessStore } from '../src/index.ts'
 import { entry, MemoryLog, range } from './support/memory-log.ts'
 

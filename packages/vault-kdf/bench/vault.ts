@@ -3,17 +3,8 @@ import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from '
 import type { KeyObject } from 'node:crypto'
 import { systemRandom } from '@keyturn/primitives'
 import { tryOpenEnvelope } from '../src/envelope.ts'
-import {
-  MemoryStore,
-  Vault,
-  derivePartitionKey,
-  kekProvider,
-  openEnvelope,
-  promote,
-  sealEnvelope,
-  stage,
-  writeKeyringDocument,
-} from '../src/index.ts'
+import { MemoryStore, Vault, derivePartitionKey, kekProvider, openEnvelope, sealEnvelope } from '../src/index.ts'
+import { promote, stage, writeKeyringDocument } from '../src/keyring-parts/index.ts'
 import type { KeyringDocument, Layer, PartitionKey } from '../src/index.ts'
 import { measureRatio } from './ratio.ts'
 

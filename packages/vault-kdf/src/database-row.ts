@@ -1,7 +1,7 @@
 import { VaultError } from './errors.ts'
 import { isLayer } from './place.ts'
 import type { Layer } from './place.ts'
-import type { RecordFormat, StoredRecord } from './store.ts'
+import type { CensusRow, RecordFormat, StoredRecord } from './store.ts'
 
 /** A row as a database gives it: columns by their names. */
 export type Row = Readonly<Record<string, unknown>>
@@ -32,6 +32,17 @@ export function toRecord(row: Row | undefined): StoredRecord | undefined {
     envelope: bytesOf(envelope),
     ...(sidecar === null ? {} : { sidecar: bytesOf(sidecar) }),
     ...(expiresAt === null ? {} : { expiresAt: Number(expiresAt) }),
+  }
+}
+
+/** A line of the census. */
+export function toCensusRow(row: Row): CensusRow {
+  return {
+    keyVersion: Number(row['key_version']),
+    layer: layerOf(row['layer']),
+    format: formatOf(row['format']),
+    count: Number(row['count']),
+    bytes: Number(row['bytes']),
   }
 }
 

@@ -7,28 +7,15 @@ export { blindIndexOf } from './blind-index.ts'
 export { deriveErasablePartitionKey, derivePartitionKey } from './derive.ts'
 export { openEnvelope, parseEnvelopeHeader, sealEnvelope } from './envelope.ts'
 export { VaultError, vaultErrors } from './errors.ts'
-export { hedgedSalt } from './hedged.ts'
 export { kekProvider } from './kek-provider.ts'
-export { parseKeyringDocument, writeKeyringDocument } from './keyring-document.ts'
 export { openLegacy } from './legacy.ts'
 export { MemoryStore } from './memory-store.ts'
-export {
-  deriveKek,
-  findKek,
-  newPassphraseKdf,
-  parsePassphraseKdf,
-  passphraseCheck,
-  writePassphraseKdf,
-} from './passphrase.ts'
-export { passphraseBytes, passphraseForms, passphraseInput } from './passphrase-forms.ts'
 export { layers } from './place.ts'
 export { parseVaultPolicy } from './policy.ts'
 export { compareRecordIds, countVersion } from './store.ts'
 export { sealedStreamBytes } from './stream/format.ts'
 export { SealedStream, openStream, sealStream } from './stream/stream.ts'
-export { activeVersion, destroy, findEntry, nextVersion, promote, quarantine, stage } from './transitions.ts'
 export { Vault } from './vault.ts'
-export { unwrapMaster, wrapMaster } from './wrap.ts'
 export type { Checkpoint, CheckpointSigner, CheckpointStatement } from './audit/checkpoint.ts'
 export type { HexvaultAuditRecord } from './audit/hexvault-chain.ts'
 export type { AuditLog, AuditLogOptions, CheckpointContext } from './audit/log.ts'
@@ -49,7 +36,6 @@ export type { KeyTransition, KeyringDocument, KeyringEntry, KeyringNode, ParsedK
 export type { LegacyPlace, LegacyProfile } from './legacy.ts'
 export type { GeneratedMaster, MasterKeyProvider, WrapContext } from './master-key-provider.ts'
 export type { Partition } from './partition.ts'
-export type { PassphraseKdf } from './passphrase.ts'
 export type { Layer, LayerContext, Place, RecordId } from './place.ts'
 export type { RotationDue, VaultPolicy } from './policy.ts'
 export type {

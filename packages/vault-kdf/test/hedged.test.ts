@@ -1,6 +1,7 @@
 import type { RandomSource } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, kekProvider, wrapMaster } from '../src/index.ts'
+import { MemoryStore, Vault, kekProvider } from '../src/index.ts'
+import { wrapMaster } from '../src/keyring-parts/index.ts'
 import type { MasterKeyProvider } from '../src/index.ts'
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)

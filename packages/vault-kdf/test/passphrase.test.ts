@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { base64Encode, canonicalJson } from '@keyturn/primitives'
 import { afterAll, describe, expect, it } from 'vitest'
+import { VaultError } from '../src/index.ts'
 import {
-  VaultError,
   deriveKek,
   newPassphraseKdf,
   parsePassphraseKdf,
@@ -12,9 +12,9 @@ import {
   passphraseCheck,
   passphraseForms,
   passphraseInput,
-  wrapMaster,
   writePassphraseKdf,
-} from '../src/index.ts'
+} from '../src/passphrase-keys/index.ts'
+import { wrapMaster } from '../src/keyring-parts/index.ts'
 import { changeKeyFilePassphrase, createKeyFile, openKeyFile } from '../src/node/index.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-passphrase-'))

@@ -2,7 +2,8 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, deriveKek, kekProvider, parsePassphraseKdf, passphraseCheck } from '../src/index.ts'
+import { MemoryStore, Vault, kekProvider } from '../src/index.ts'
+import { deriveKek, parsePassphraseKdf, passphraseCheck } from '../src/passphrase-keys/index.ts'
 import type { MasterKeyProvider } from '../src/index.ts'
 import {
   changeKeyFilePassphrase,

@@ -12,7 +12,7 @@ import { parseMetadata, parseSigningRequest } from '@keyturn/noise-keys/owner'
 import { KeyFloors } from '@keyturn/noise-keys/reader'
 import { hexDecode, utf8Decode, utf8Encode } from '@keyturn/primitives'
 import { parseExchangeRequest, parseRuntimeKeyBlob, parseRuntimeKeyJson } from '@keyturn/runtime-key'
-import { parseKeyringDocument } from '@keyturn/vault-kdf'
+import { parseKeyringDocument } from '@keyturn/vault-kdf/keyring'
 import { expect, it } from 'vitest'
 import { World } from '../world.ts'
 

@@ -4,8 +4,8 @@ import {
   parsePassphraseKdf,
   passphraseBytes,
   writePassphraseKdf,
-} from '@keyturn/vault-kdf'
-import type { PassphraseKdf } from '@keyturn/vault-kdf'
+} from '@keyturn/vault-kdf/passphrase'
+import type { PassphraseKdf } from '@keyturn/vault-kdf/passphrase'
 import {
   base64Decode,
   base64Encode,

@@ -1,15 +1,14 @@
+import { kekProvider, Vault, VaultError } from '@keyturn/vault-kdf'
 import {
   deriveKek,
-  kekProvider,
   newPassphraseKdf,
   parsePassphraseKdf,
   passphraseBytes,
   passphraseForms,
-  Vault,
-  VaultError,
   writePassphraseKdf,
-} from '@keyturn/vault-kdf'
-import type { MasterKeyProvider, PassphraseKdf } from '@keyturn/vault-kdf'
+} from '@keyturn/vault-kdf/passphrase'
+import type { MasterKeyProvider } from '@keyturn/vault-kdf'
+import type { PassphraseKdf } from '@keyturn/vault-kdf/passphrase'
 import { equalBytes, isRecord, wipe } from '@keyturn/primitives'
 import type { JsonObject, RandomSource } from '@keyturn/primitives'
 import { ServerError } from '../errors.ts'

@@ -154,12 +154,7 @@ export async function incept(plan: InceptionPlan, signer: Signer, options?: Atta
   requireMembers(plan, 'plan', ['keys'])
   requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const unsigned = buildInception(plan)
-  return attachSignatures(
-    undefined,
-    unsigned,
-    await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer),
-    options,
-  )
+  return await signWith(undefined, { unsigned, keys: unsigned.event.publicKeys, signer }, options)
 }
 
 /**
@@ -177,12 +172,7 @@ export async function rotate(
   requireMembers(plan, 'plan', ['keys'])
   requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const unsigned = buildRotation(state, plan)
-  return attachSignatures(
-    state,
-    unsigned,
-    await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer),
-    options,
-  )
+  return await signWith(state, { unsigned, keys: unsigned.event.publicKeys, signer }, options)
 }
 
 /** Seals anchors in an interaction, signed by the keys in force. */
@@ -196,7 +186,7 @@ export async function interact(
   requireList(seals, 'seals')
   requireMembers(signer, 'signer', ['publicKeys', 'sign'])
   const unsigned = buildInteraction(state, seals)
-  return attachSignatures(state, unsigned, await collectSignatures(unsigned.body, state.publicKeys, signer), options)
+  return await signWith(state, { unsigned, keys: state.publicKeys, signer }, options)
 }
 
 /** Ends an identity: a rotation that promises no next key. Nothing can ever follow it. */
@@ -207,10 +197,20 @@ export async function abandon(
   options?: AttachOptions,
 ): Promise<SignedEvent> {
   const unsigned = buildAbandonment(state, plan)
-  return attachSignatures(
-    state,
-    unsigned,
-    await collectSignatures(unsigned.body, unsigned.event.publicKeys, signer),
-    options,
-  )
+  return await signWith(state, { unsigned, keys: unsigned.event.publicKeys, signer }, options)
+}
+
+interface ToSign {
+  readonly unsigned: UnsignedEvent<KeyEvent>
+  /** The keys that may sign it, in their order. */
+  readonly keys: readonly Uint8Array[]
+  readonly signer: Signer
+}
+
+async function signWith(
+  state: KeyState | undefined,
+  { unsigned, keys, signer }: ToSign,
+  options?: AttachOptions,
+): Promise<SignedEvent> {
+  return attachSignatures(state, unsigned, await collectSignatures(unsigned.body, keys, signer), options)
 }

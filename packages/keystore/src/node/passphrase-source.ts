@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { wipe } from '@keyturn/primitives'
-import { VaultError, passphraseInput } from '@keyturn/vault-kdf'
+import { VaultError } from '@keyturn/vault-kdf'
+import { passphraseInput } from '@keyturn/vault-kdf/passphrase'
 import { KeystoreError } from '../errors.ts'
 
 /**

@@ -9,7 +9,7 @@ import {
   Writer,
 } from '@keyturn/primitives'
 import type { RandomSource } from '@keyturn/primitives'
-import { passphraseBytes, passphraseForms } from '@keyturn/vault-kdf'
+import { passphraseBytes, passphraseForms } from '@keyturn/vault-kdf/passphrase'
 import { PublisherError } from '../errors.ts'
 
 // A sealed stream, docs/spec/home.md §3. Integers little-endian.

@@ -70,7 +70,7 @@ async function vaultMasters(folder: string): Promise<readonly Master[]> {
   // Loaded here: homes without a vault answer faster without it.
   const [{ FolderStore }, { parseKeyringDocument }] = await Promise.all([
     import('@keyturn/vault-kdf/node'),
-    import('@keyturn/vault-kdf'),
+    import('@keyturn/vault-kdf/keyring'),
   ])
   const store = await FolderStore.open(folder).catch(() => undefined)
   try {

@@ -1,4 +1,4 @@
-import { formatOf, layerOf } from '../database-row.ts'
+import { toCensusRow } from '../database-row.ts'
 import type { RecordId } from '../place.ts'
 import type {
   CensusRow,
@@ -145,13 +145,7 @@ export class PostgresStore implements VaultStore {
     const sql = `SELECT key_version, layer, format, sum(count) AS count, sum(bytes) AS bytes FROM ${this.#tables.census}
       GROUP BY format, key_version, layer HAVING sum(count) > 0 ORDER BY format, key_version, layer`
     const { rows } = await onDatabase(() => this.#pool.query(sql))
-    return rows.map((row) => ({
-      keyVersion: Number(row['key_version']),
-      layer: layerOf(row['layer']),
-      format: formatOf(row['format']),
-      count: Number(row['count']),
-      bytes: Number(row['bytes']),
-    }))
+    return rows.map(toCensusRow)
   }
 
   /** See {@link VaultStore.readDocument}. */

@@ -13,7 +13,7 @@ import type {
   VaultStore,
 } from '../store.ts'
 import { VaultError } from '../errors.ts'
-import { bytesOf, formatOf, layerOf, toRecord } from '../database-row.ts'
+import { bytesOf, toCensusRow, toRecord } from '../database-row.ts'
 import type { Row } from '../database-row.ts'
 import { onDatabase } from './database-error.ts'
 import { makePrivate } from './private-file.ts'
@@ -200,15 +200,7 @@ export class SqliteStore implements VaultStore {
 
   /** See {@link VaultStore.census}. */
   async census(): Promise<readonly CensusRow[]> {
-    return onDatabase(() =>
-      this.#statements.census.all().map((row) => ({
-        keyVersion: Number(row['key_version']),
-        layer: layerOf(row['layer']),
-        format: formatOf(row['format']),
-        count: Number(row['count']),
-        bytes: Number(row['bytes']),
-      })),
-    )
+    return onDatabase(() => this.#statements.census.all().map(toCensusRow))
   }
 
   /** See {@link VaultStore.readDocument}. */
