@@ -10,13 +10,9 @@ import type { Answer } from './support/command.ts'
 import { World } from './support/world.ts'
 
 let world: World
-let tokenBefore: string | undefined
 beforeEach(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  await world.startServer()
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
+  await world.connect()
   await mkdir(world.path('game/client/data'), { recursive: true })
   await writeFile(world.path('game/client/data/large.bin'), randomBytes(3_000_000))
   await writeFile(world.path('game/client/data/small.txt'), 'first words')
@@ -29,8 +25,6 @@ beforeEach(async () => {
   )
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 
@@ -53,7 +47,7 @@ async function tokenOfCi(): Promise<void> {
     channels: ['stable'],
     days: 90,
   })
-  process.env['KEYTURN_TOKEN'] = created?.secret ?? ''
+  world.useToken(created?.secret ?? '')
 }
 
 async function bundle(...args: string[]): Promise<Record<string, unknown>> {

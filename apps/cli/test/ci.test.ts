@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Scope } from '@keyturn/release-client'
 import { parse } from 'yaml'
 import { World } from './support/world.ts'
-import { MAIN } from './support/program.ts'
+import { MAIN, TEST_ENVIRONMENT } from './support/program.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const pinned = /^[\w.-]+\/[\w./-]+@[0-9a-f]{40}$/
@@ -111,7 +111,7 @@ class Runner {
       env: {
         PATH: `${this.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
         HOME: this.folder,
-        NODE_NO_WARNINGS: '1',
+        ...TEST_ENVIRONMENT,
         ...variables,
       },
     })

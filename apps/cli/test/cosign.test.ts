@@ -6,17 +6,11 @@ import type { Answer } from './support/command.ts'
 import { World } from './support/world.ts'
 
 let world: World
-let tokenBefore: string | undefined
 beforeEach(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  await world.startServer()
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
+  await world.connect()
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 

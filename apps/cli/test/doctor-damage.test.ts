@@ -1,7 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { openKeystore } from '@keyturn/keystore/node'
 import { changeKeyFilePassphrase } from '@keyturn/vault-kdf/node'
 import { readReleases } from '@keyturn/publisher/records'
@@ -10,15 +9,12 @@ import { agentProblem, removeLeftSocket } from '../src/agent/left-behind.ts'
 import { agentAddress, makeRuntimeFolder } from '../src/agent/runtime-folder.ts'
 import { command } from './support/command.ts'
 import type { Answer } from './support/command.ts'
+import { SERVER } from './support/program.ts'
 import { World } from './support/world.ts'
-
-const SERVER = fileURLToPath(new URL('../../release-server/src/main.ts', import.meta.url))
 
 let world: World
 const home = (): string => world.path('home')
 const run = (...args: readonly string[]): Promise<Answer> => command(world, args)
-
-let tokenBefore: string | undefined
 
 /** A release is scheduled, so that there are sealed files, a key of their own, and a head that names them. */
 async function schedule(): Promise<void> {
@@ -47,10 +43,7 @@ async function makeCheap(): Promise<void> {
 
 beforeAll(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  await world.startServer()
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
+  await world.connect()
   await world.release()
   await schedule()
   writeFileSync(world.path('secret'), 'a secret of CI')
@@ -67,8 +60,6 @@ beforeAll(async () => {
   always = new Set((await complaints()).map(({ text }) => text))
 })
 afterAll(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 

@@ -2,13 +2,11 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import { rolesInForce } from '@keyturn/publisher/records'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { command } from './support/command.ts'
+import { SERVER, TEST_ENVIRONMENT } from './support/program.ts'
 import { World } from './support/world.ts'
-
-const serverMain = fileURLToPath(new URL('../../release-server/src/main.ts', import.meta.url))
 
 let world: World
 const children: ChildProcess[] = []
@@ -27,12 +25,12 @@ afterEach(async () => {
 async function keyturnServer(args: readonly string[]): Promise<Record<string, unknown>> {
   const env = {
     PATH: process.env['PATH'] ?? '',
-    NODE_NO_WARNINGS: '1',
+    ...TEST_ENVIRONMENT,
     KEYTURN_DATA_DIR: world.path('server'),
     KEYTURN_LOG_REQUESTS: 'false',
     KEYTURN_HEAD_SIGNER: world.path('signer.sock'),
   }
-  const child = spawn(process.execPath, [serverMain, '--json', ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [SERVER, '--json', ...args], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   const line = await new Promise<string>((resolve, reject) => {
     let printed = ''

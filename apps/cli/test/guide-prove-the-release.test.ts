@@ -7,12 +7,11 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { MAIN } from './support/program.ts'
-import { shell } from './support/shell.ts'
+import { SERVER, TEST_ENVIRONMENT } from './support/program.ts'
+import { putKeyturn, shell } from './support/shell.ts'
 import { World } from './support/world.ts'
 
 const GUIDE = fileURLToPath(new URL('../../../docs/guides/prove-the-release.md', import.meta.url))
-const SERVER = fileURLToPath(new URL('../../release-server/src/main.ts', import.meta.url))
 const OWN = 'updates.example.org'
 /** Whose servers are witnesses in the guide. */
 const FRIENDS = ['friend', 'guild', 'studio'] as const
@@ -43,6 +42,7 @@ afterEach(async () => {
 function serverEnvironment(name: string, settings: Readonly<Record<string, string>>): Record<string, string> {
   return {
     PATH: process.env['PATH'] ?? '',
+    ...TEST_ENVIRONMENT,
     KEYTURN_LOG_REQUESTS: 'false',
     KEYTURN_PORT: String(running.get(name)?.port ?? 0),
     KEYTURN_DATA_DIR: world.path(`server-${name}`),
@@ -102,10 +102,7 @@ it('docs/guides/prove-the-release.md does what it says, settings and policy incl
   const [keep, witness, policy] = blocks.filter(({ kind }) => kind === 'text').map(({ block }) => block)
   const [seal, closeGap, watch] = blocks.filter(({ kind }) => kind === 'sh').map(({ block }) => block)
   // What the reader has: a server with a vault, a home, a client.
-  await mkdir(world.path('bin'))
-  await writeFile(world.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" --yes "$@"\n`, {
-    mode: 0o755,
-  })
+  await putKeyturn(world.folder, '--yes')
   await mkdir(world.path('game'))
   await cp(await world.source(), world.path('game/client'), { recursive: true })
   await writeFile(world.path('game/keyturn.json'), '{"schema": 1, "source": "client"}')

@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { shell } from './support/shell.ts'
+import { putKeyturn, shell } from './support/shell.ts'
 import { World } from './support/world.ts'
-import { MAIN } from './support/program.ts'
 
 const GUIDES = fileURLToPath(new URL('../../../docs/guides/', import.meta.url))
 
@@ -150,11 +149,8 @@ beforeEach(async () => {
   const home = JSON.parse(await readFile(homeFile, 'utf8')) as object
   await writeFile(homeFile, `${JSON.stringify({ ...home, server: world.url }, undefined, 2)}\n`)
   await writeFile(world.path('token'), `${world.token}\n`, { mode: 0o600 })
-  await mkdir(world.path('bin'))
   // At a terminal, a reader answers the questions with yes.
-  await writeFile(world.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" --yes "$@"\n`, {
-    mode: 0o755,
-  })
+  await putKeyturn(world.folder, '--yes')
 })
 afterEach(async () => {
   await world.remove()

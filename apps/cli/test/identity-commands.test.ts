@@ -1,52 +1,21 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  appendFileSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { base64Decode, dssePae, ed25519Verify, hexDecode } from '@keyturn/primitives'
-import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import { codeOf, dataOf } from './support/keyturn.ts'
 import type { Outcome } from './support/keyturn.ts'
+import { IdentityCopies } from './support/identity-copies.ts'
 
 type Data = Record<string, unknown>
 
-const root = mkdtempSync(join(tmpdir(), 'identity-commands-'))
-const passphrase = join(root, 'passphrase')
-let made: Data = {}
-let count = 0
-let folder = ''
-
-/** A path in the folder of the test that runs; `home` there is a fresh copy of one identity. */
-function path(...parts: readonly string[]): string {
-  return join(folder, ...parts)
-}
-
-function runIn(home: string, ...args: readonly string[]): Promise<Outcome> {
-  return keyturn([...args, '--home', home, '--passphrase-file', passphrase, '--json'])
-}
-
-function run(...args: readonly string[]): Promise<Outcome> {
-  return runIn(path('home'), ...args, '--yes')
-}
-
-async function data(...args: readonly string[]): Promise<Data> {
-  return dataOf(await run(...args))
-}
-
-function file(name: string, content: string): string {
-  writeFileSync(path(name), content)
-  return path(name)
-}
+const copies = IdentityCopies.use('main')
+const path = (...parts: readonly string[]): string => copies.path(...parts)
+const file = (name: string, content?: string): string => copies.file(name, content)
+const run = (...args: readonly string[]): Promise<Outcome> => copies.run(...args)
+const data = (...args: readonly string[]): Promise<Data> => copies.data(...args)
+const runIn = (home: string, ...args: readonly string[]): Promise<Outcome> => copies.runIn(home, ...args)
 
 /** Every file of a folder with its content, in one digest. */
 function digestOf(home: string): string {
@@ -59,25 +28,14 @@ function digestOf(home: string): string {
   return hash.digest('hex')
 }
 
-beforeAll(async () => {
-  writeFileSync(passphrase, 'test\n', { mode: 0o600 })
-  made = dataOf(await runIn(join(root, 'template'), 'id', 'init', '--alias', 'main', '--yes'))
-})
-beforeEach(() => {
-  folder = join(root, String(count++))
-  mkdirSync(folder)
-  cpSync(join(root, 'template'), path('home'), { recursive: true })
-})
-afterAll(() => rmSync(root, { recursive: true, force: true }))
-
 describe('keyturn id', () => {
   it('shows what init made, and answers every event of the exported log', async () => {
     const shown = await data('id', 'show')
     expect(shown).toMatchObject({
       kind: 'named',
       alias: 'main',
-      pin: made['pin'],
-      state: made['state'],
+      pin: copies.made['pin'],
+      state: copies.made['state'],
       event_count: 1,
       rotation_pending: false,
     })

@@ -1,24 +1,15 @@
-import { createHash } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readArchiveHeader, memorySource } from '@keyturn/m2pack-format'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { command } from './support/command.ts'
+import { randomBytesOf } from './support/random-bytes.ts'
 import { World } from './support/world.ts'
 
 const MB = 1_000_000
 /** A segment has 1 MiB on average and 4 MiB at most; with it come its neighbors in a chunk, table and index. */
 const ONE_SEGMENT = 4 * 1024 * 1024 + 64 * 1024
 let world: World
-let tokenBefore: string | undefined
-
-/** Bytes that look random and are the same in every run. */
-function noise(seed: string, size: number): Buffer {
-  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, at) =>
-    createHash('sha256').update(`${seed} ${at}`).digest(),
-  )
-  return Buffer.concat(blocks).subarray(0, size)
-}
 
 async function writeProject(archiveFormat?: 1 | 2): Promise<void> {
   const project = {
@@ -32,17 +23,12 @@ async function writeProject(archiveFormat?: 1 | 2): Promise<void> {
 
 beforeEach(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  await world.startServer()
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
+  await world.connect()
   await mkdir(world.path('game/client/data'), { recursive: true })
-  await writeFile(world.path('game/client/data/big.bin'), noise('big', 8 * MB))
+  await writeFile(world.path('game/client/data/big.bin'), randomBytesOf('big', 8 * MB))
   await writeFile(world.path('game/client/data/small.txt'), 'small\n')
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 

@@ -1,42 +1,17 @@
-import {
-  appendFileSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
+import { describe, expect, it } from 'vitest'
+import { codeOf, dataOf } from './support/keyturn.ts'
 import type { Outcome } from './support/keyturn.ts'
+import { IdentityCopies } from './support/identity-copies.ts'
 
 type Data = Record<string, unknown>
 
-const root = mkdtempSync(join(tmpdir(), 'old-signatures-'))
-const passphrase = join(root, 'passphrase')
-let count = 0
-let folder = ''
-
-function path(...parts: readonly string[]): string {
-  return join(folder, ...parts)
-}
-
-function run(...args: readonly string[]): Promise<Outcome> {
-  return keyturn([...args, '--home', path('home'), '--passphrase-file', passphrase, '--json', '--yes'])
-}
-
-async function data(...args: readonly string[]): Promise<Data> {
-  return dataOf(await run(...args))
-}
-
-function file(name: string, content = name): string {
-  writeFileSync(path(name), content)
-  return path(name)
-}
+const copies = IdentityCopies.use('laptop')
+const path = (...parts: readonly string[]): string => copies.path(...parts)
+const file = (name: string, content?: string): string => copies.file(name, content)
+const run = (...args: readonly string[]): Promise<Outcome> => copies.run(...args)
+const data = (...args: readonly string[]): Promise<Data> => copies.data(...args)
 
 /** The folder with what the named identity signed. */
 function signedFolder(): string {
@@ -50,18 +25,6 @@ function listMore(digests: number): void {
   mkdirSync(signedFolder(), { recursive: true })
   appendFileSync(join(signedFolder(), 'list'), lines.join(''))
 }
-
-beforeAll(async () => {
-  writeFileSync(passphrase, 'test\n', { mode: 0o600 })
-  const home = ['--home', join(root, 'template'), '--passphrase-file', passphrase, '--json', '--yes']
-  dataOf(await keyturn(['id', 'init', '--alias', 'laptop', ...home]))
-})
-beforeEach(() => {
-  folder = join(root, String(count++))
-  mkdirSync(folder)
-  cpSync(join(root, 'template'), path('home'), { recursive: true })
-})
-afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 const sealedBy = (sn: number): object => ({
   proven: true,
@@ -141,13 +104,13 @@ describe('keyturn sign', () => {
         expect.stringContaining('keyturn id rotate --alias laptop'),
       ])
     }
-    expect(readdirSync(folder)).not.toContain('setup.exe.sig')
+    expect(readdirSync(path())).not.toContain('setup.exe.sig')
   })
 
   it('is refused when more signatures wait than a rotation can seal, and leaves no signature', async () => {
     listMore(65_540)
     expect(codeOf(await run('sign', file('setup.exe')))).toBe('KEL_LIMIT')
-    expect(readdirSync(folder)).not.toContain('setup.exe.sig')
+    expect(readdirSync(path())).not.toContain('setup.exe.sig')
     expect(await data('sign', path('setup.exe'), '--unlisted')).toMatchObject({ listed: false })
   })
 

@@ -1,12 +1,11 @@
-import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { MAIN } from './support/program.ts'
+import { putKeyturn, runScript } from './support/shell.ts'
 
 const readme = fileURLToPath(new URL('../../../README.md', import.meta.url))
 
@@ -43,45 +42,23 @@ function asDone(lines: string, port: number): string {
     )
 }
 
-async function run(script: string): Promise<{ code: number | null; output: string }> {
-  const child = spawn('bash', ['-euo', 'pipefail', '-c', script], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: `${join(folder, 'bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
-      HOME: folder,
-      NODE_NO_WARNINGS: '1',
-      KEYTURN_HOME: join(folder, 'keys'),
-      KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase'),
-    },
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text
-    })
-  return await new Promise((resolve) => {
-    child.once('close', (code) => resolve({ code, output }))
-  })
-}
-
 describe('README.md', () => {
   it('works as it stands: keys, a release, an install, a rotation', async () => {
     const text = await readFile(readme, 'utf8')
     const section = text.slice(text.indexOf('## Use it'), text.indexOf('## The keys'))
     const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? '')
     expect(blocks).toHaveLength(6)
-    for (const name of ['bin', 'stick', 'client/data']) await mkdir(join(folder, name), { recursive: true })
-    await writeFile(join(folder, 'bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" --yes "$@"\n`, {
-      mode: 0o755,
-    })
+    for (const name of ['stick', 'client/data']) await mkdir(join(folder, name), { recursive: true })
+    await putKeyturn(folder, '--yes')
     await writeFile(join(folder, 'passphrase'), 'correct horse\n', { mode: 0o600 })
     await writeFile(join(folder, 'client', 'data', 'a.txt'), 'a\n'.repeat(1000))
     await writeFile(join(folder, 'client', 'play.sh'), '#!/bin/sh\necho "runs with key $M2PACK_KEY_ID"\n', {
       mode: 0o755,
     })
     const trap = `trap '[ -z "\${SERVER:-}" ] || kill "$SERVER"' EXIT\n`
-    const { code, output } = await run(trap + asDone(blocks.join('\n'), await freePort()))
+    const script = `set -u; ${trap}${asDone(blocks.join('\n'), await freePort())}`
+    const env = { KEYTURN_HOME: join(folder, 'keys'), KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase') }
+    const { code, output } = await runScript(folder, script, { env })
     expect(code, output).toBe(0)
     expect(output).toContain('-1.0.0-linux-x64.tar.gz')
     expect(output).toContain('runs with key 1')

@@ -5,12 +5,11 @@ import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { createHash, generateKeyPairSync, sign, verify } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { initialTrustState, parseManifest, parseTrustRoot, pinnedKeysRoot, verifyRelease } from '@keyturn/manifest'
-import { run } from '../src/program.ts'
 import { command } from './support/command.ts'
+import type { Answer } from './support/command.ts'
 import { World } from './support/world.ts'
 
 let world: World
-let token = ''
 beforeEach(async () => {
   world = await World.create()
 })
@@ -18,38 +17,7 @@ afterEach(async () => {
   await world.remove()
 })
 
-interface Answer {
-  code: number
-  ok: boolean
-  data: Record<string, unknown>
-  error: { code: string; message: string }
-}
-
-/** Runs a command in this process, as JSON, against the world's home. */
-async function keyturn(...args: string[]): Promise<Answer> {
-  let stdout = ''
-  const before = process.env['KEYTURN_TOKEN']
-  process.env['KEYTURN_TOKEN'] = token
-  try {
-    const code = await run(
-      [...args, '--json', '--home', world.path('home'), '--passphrase-file', world.path('passphrase'), '--yes'],
-      {
-        stdout: {
-          write: (text) => {
-            stdout += text
-          },
-        },
-        stderr: { write: () => {} },
-        env: {},
-        signal: world.signal,
-      },
-    )
-    return { code, ...(JSON.parse(stdout) as Omit<Answer, 'code'>) }
-  } finally {
-    if (before === undefined) delete process.env['KEYTURN_TOKEN']
-    else process.env['KEYTURN_TOKEN'] = before
-  }
-}
+const keyturn = (...args: string[]): Promise<Answer> => command(world, args)
 
 async function tree(name: string, files: Record<string, string>): Promise<string> {
   for (const [path, text] of Object.entries(files)) {
@@ -161,7 +129,7 @@ describe('keyturn release prepare', () => {
 describe('a big file beside the archives', () => {
   it('costs players what changed in it, not all of it (row 401)', async () => {
     await world.startServer()
-    token = world.token
+    world.useToken(world.token)
     const size = 4_000_000
     const bytes = createHash('shake256', { outputLength: size }).update('big').digest()
     const publish = async (folder: string): Promise<void> => {
@@ -186,8 +154,8 @@ describe('a big file beside the archives', () => {
 
 describe('keyturn release on a server', () => {
   it('publishes, rolls out, halts, rolls back and promotes; verify-public agrees each time', async () => {
-    const client = await world.startServer()
-    token = (await client.createToken({ name: 'publisher', scopes: ['admin'], days: 1 })).secret
+    await world.startServer()
+    world.useToken(world.token)
     const server = ['--server', world.url]
     const first = await offered(await tree('one', { 'a.txt': 'one', 'b.txt': 'same' }))
     expect(await keyturn('release', 'publish', ...server)).toMatchObject({

@@ -14,22 +14,16 @@ import { World } from './support/world.ts'
 const DAY_MS = 86_400_000
 
 let world: World
-let tokenBefore: string | undefined
 beforeEach(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 
 async function withServer(): Promise<void> {
-  await world.startServer()
+  await world.connect()
   await writeFile(world.path('token.txt'), `${world.token}\n`, { mode: 0o600 })
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
 }
 
 async function keyturn(...args: string[]): Promise<Answer> {

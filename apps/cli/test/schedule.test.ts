@@ -14,21 +14,15 @@ const START_MS = Math.floor(Date.now() / 1000) * 1000
 
 let world: World
 let nowMs: number
-let tokenBefore: string | undefined
 let warnings: string
 
 beforeEach(async () => {
   nowMs = START_MS
   warnings = ''
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  await world.startServer(() => nowMs)
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
+  await world.connect(() => nowMs)
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 
@@ -296,9 +290,7 @@ describe('release schedule', () => {
 
   it('leaves the key of a release without a key file in the home, and no server takes it early (row 346)', async () => {
     await world.stopServer()
-    await world.startServer(() => nowMs, true)
-    process.env['KEYTURN_TOKEN'] = world.token
-    await (await world.home()).update({ server: world.url })
+    await world.connect(() => nowMs, true)
     await released('1.0')
     await prepared('1.1', { 'data/new.txt': 'new\n' }, '--no-runtime-key-file')
     await succeed('release', 'schedule', '1.1', '--at', at(1))

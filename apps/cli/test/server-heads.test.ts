@@ -8,14 +8,10 @@ import { World } from './support/world.ts'
 const DAY_MS = 86_400_000
 
 let world: World
-let tokenBefore: string | undefined
 beforeEach(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 
@@ -41,7 +37,7 @@ describe('heads that somebody else renews', () => {
       clock: () => now - 6 * DAY_MS,
       scryptLogN: 4,
     })
-    process.env['KEYTURN_TOKEN'] = world.token
+    world.useToken(world.token)
     let printed = ''
     const run = async (args: readonly string[], nowMs: number, home = 'old'): Promise<Answer> => {
       printed = ''

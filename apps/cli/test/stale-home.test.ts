@@ -7,14 +7,13 @@ beforeEach(async () => {
   world = await World.create()
 })
 afterEach(async () => {
-  delete process.env['KEYTURN_TOKEN']
   await world.remove()
 })
 
 describe('a home that was restored from an old backup', () => {
   it('signs nothing that would rival the published log: CLI_HOME_STALE', async () => {
     await world.startServer()
-    process.env['KEYTURN_TOKEN'] = world.token
+    world.useToken(world.token)
     await world.release()
     const at = { home: world.path('again') }
     const server = ['--server', world.url]
@@ -37,7 +36,7 @@ describe('a home that was restored from an old backup', () => {
 
   it('is marked until it was compared with the published log', async () => {
     await world.startServer()
-    process.env['KEYTURN_TOKEN'] = world.token
+    world.useToken(world.token)
     await world.release()
     const at = { home: world.path('again') }
     expect(await command(world, ['backup', world.path('new.backup')])).toMatchObject({ code: 0 })

@@ -16,14 +16,10 @@ const STEP = Number(process.env['KEYTURN_STOP_STEP'] ?? '0')
 const HOUR_MS = 3_600_000
 
 let world: World
-let tokenBefore: string | undefined
 
 beforeAll(async () => {
   world = await World.create()
-  await world.startServer(Date.now, true)
-  await (await world.home()).update({ server: world.url })
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  process.env['KEYTURN_TOKEN'] = world.token
+  await world.connect(Date.now, true)
   await world.release()
   await writeFile(
     world.path('keyturn.json'),
@@ -43,8 +39,6 @@ beforeAll(async () => {
     expect(await command(world, args), args.join(' ')).toMatchObject({ code: 0 })
 })
 afterAll(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 

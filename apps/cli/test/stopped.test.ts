@@ -12,14 +12,10 @@ import { World } from './support/world.ts'
 const MIB = 1024 * 1024
 
 let world: World
-let tokenBefore: string | undefined
 
 beforeAll(async () => {
   world = await World.create()
-  await world.startServer()
-  await (await world.home()).update({ server: world.url })
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  process.env['KEYTURN_TOKEN'] = world.token
+  await world.connect()
   await mkdir(world.path('game/client/data'), { recursive: true })
   await writeFile(world.path('game/client/data/big.bin'), randomBytes(96 * MIB))
   const project = { schema: 1, product: 'test', source: 'client' }
@@ -27,8 +23,6 @@ beforeAll(async () => {
   await writeFile(world.path('home/large'), randomBytes(64 * MIB))
 })
 afterAll(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 

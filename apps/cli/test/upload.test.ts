@@ -1,43 +1,29 @@
-import { createHash } from 'node:crypto'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { command } from './support/command.ts'
+import { randomBytesOf } from './support/random-bytes.ts'
 import { World } from './support/world.ts'
 
 const MIB = 1024 * 1024
 let world: World
 let client: ReleaseServerClient
-let tokenBefore: string | undefined
-
-/** Bytes that look random and are the same in every run. */
-function noise(seed: string, size: number): Buffer {
-  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, at) =>
-    createHash('sha256').update(`${seed} ${at}`).digest(),
-  )
-  return Buffer.concat(blocks).subarray(0, size)
-}
 
 beforeEach(async () => {
   world = await World.create()
-  tokenBefore = process.env['KEYTURN_TOKEN']
-  client = await world.startServer()
-  process.env['KEYTURN_TOKEN'] = world.token
-  await (await world.home()).update({ server: world.url })
+  client = await world.connect()
   // A folder that becomes an archive of many files, and a large file of its own.
   await mkdir(world.path('game/client/data'), { recursive: true })
   for (let at = 0; at < 60; at++)
-    await writeFile(world.path(`game/client/data/${at}.bin`), noise(`file ${at}`, MIB / 4 + at))
-  await writeFile(world.path('game/client/big.bin'), noise('big', 6 * MIB))
+    await writeFile(world.path(`game/client/data/${at}.bin`), randomBytesOf(`file ${at}`, MIB / 4 + at))
+  await writeFile(world.path('game/client/big.bin'), randomBytesOf('big', 6 * MIB))
   await writeFile(
     world.path('game/keyturn.json'),
     JSON.stringify({ schema: 1, product: 'test', source: 'client', plain: ['big.bin'] }),
   )
 })
 afterEach(async () => {
-  if (tokenBefore === undefined) delete process.env['KEYTURN_TOKEN']
-  else process.env['KEYTURN_TOKEN'] = tokenBefore
   await world.remove()
 })
 
@@ -51,8 +37,8 @@ const ship = (...args: string[]) => keyturn('ship', '--project', world.path('gam
 
 /** Changes one file of the archive, and a few bytes in the middle of the large one. */
 async function changeLittle(): Promise<void> {
-  await writeFile(world.path('game/client/data/7.bin'), noise('changed', MIB / 4))
-  const big = noise('big', 6 * MIB)
+  await writeFile(world.path('game/client/data/7.bin'), randomBytesOf('changed', MIB / 4))
+  const big = randomBytesOf('big', 6 * MIB)
   big.write('changed in the middle', 3 * MIB)
   await writeFile(world.path('game/client/big.bin'), big)
 }
@@ -110,7 +96,7 @@ describe('an upload', () => {
     const first = await ship('--version-name', '1.0')
     await changeLittle()
     const { secret } = await client.createToken({ name: 'small', scopes: ['admin'], upload_quota: 3 * MIB })
-    process.env['KEYTURN_TOKEN'] = secret
+    world.useToken(secret)
     const refused = await command(world, [
       'ship',
       '--project',
@@ -121,7 +107,7 @@ describe('an upload', () => {
     // What is new fits; an assembled blob counts in full.
     expect(refused.error).toMatchObject({ code: 'UP_QUOTA' })
     expect((await client.getChannel('test', 'stable'))?.manifest?.version).toBe(first['version'])
-    process.env['KEYTURN_TOKEN'] = world.token
+    world.useToken(world.token)
     expect(await ship('--version-name', '1.1')).toMatchObject({ shipped: true })
   }, 300_000)
 })

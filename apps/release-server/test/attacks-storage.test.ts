@@ -3,7 +3,6 @@ import { existsSync, readdirSync } from 'node:fs'
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { incept, interact, seedSigner } from '@keyturn/kel/owner'
 import type { SignedEvent } from '@keyturn/kel/owner'
 import { concatBytes, ed25519PublicKey, utf8Encode } from '@keyturn/primitives'
@@ -14,10 +13,10 @@ import { packets } from '../src/keys/key-files.ts'
 import { refuseTooManyPackets, sweepPackets } from '../src/keys/packet-limit.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import type { MetadataStore } from '../src/storage/metadata-store.ts'
+import { MAIN } from './processes.ts'
 import { day, seedOf, signerOf, TestPublisher } from './publisher.ts'
 import { startServer, temporaryFolder } from './support.ts'
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 describe('what anonymous callers store', () => {
   async function published(options: Parameters<typeof startServer>[0] = {}) {
@@ -295,7 +294,7 @@ describe('files of the server', () => {
     const folder = await temporaryFolder()
     const data = join(folder, 'typo')
     await writeFile(join(folder, 'passphrase'), 'x\n')
-    const { status, stdout } = spawnSync(process.execPath, ['--no-warnings', main, '--data', data, '--json', ...args], {
+    const { status, stdout } = spawnSync(process.execPath, ['--no-warnings', MAIN, '--data', data, '--json', ...args], {
       cwd: folder,
       encoding: 'utf8',
       env: { PATH: process.env['PATH'] ?? '', KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase') },

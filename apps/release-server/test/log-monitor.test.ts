@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { utf8Encode } from '@keyturn/primitives'
 import { parsePolicy } from '@keyturn/tlog'
 import type { Policy } from '@keyturn/tlog'
@@ -12,6 +11,7 @@ import { optionsFromConfig } from '../src/from-config.ts'
 import { LogMonitor } from '../src/tlog/log-monitor.ts'
 import type { LogMonitorSettings } from '../src/tlog/log-monitor.ts'
 import { readMonitored } from '../src/tlog/monitored-logs.ts'
+import { MAIN } from './processes.ts'
 import { TestPublisher } from './publisher.ts'
 import { atEnd, startServer, temporaryFolder } from './support.ts'
 import { writeFile } from 'node:fs/promises'
@@ -154,8 +154,7 @@ describe('a server that watches the log of another party', () => {
     const again = await startServer({ ...(await optionsFromConfig(await readConfig(environment))) })
     await until(async () => (await readMonitored(again.server.context.metadata, ORIGIN))!.findings.length > 0)
     await again.server.close()
-    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--no-warnings', main, '--json', 'monitored-logs'], {
+    const child = spawn(process.execPath, ['--no-warnings', MAIN, '--json', 'monitored-logs'], {
       env: { PATH: process.env['PATH'] ?? '', KEYTURN_DATA_DIR: dataDir },
       stdio: ['ignore', 'pipe', 'inherit'],
     })

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { writeFile } from 'node:fs/promises'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { fileURLToPath } from 'node:url'
 import { RuntimeKey, writeRuntimeKeyBlob } from '@keyturn/runtime-key'
 import { ed25519PublicKey, systemRandom, utf8Encode } from '@keyturn/primitives'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -18,13 +17,13 @@ import { openPostgresMetadataStore } from '../src/storage/postgres-metadata-stor
 import { openS3BlobStore } from '../src/storage/s3-blob-store.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
+import { MAIN } from './processes.ts'
 import { seedOf, TestPublisher } from './publisher.ts'
 import { freshDatabase, startPostgres, startS3 } from './services.ts'
 import type { S3Service, Service } from './services.ts'
 import { atEnd, fileUrl, sha256Hex, someBytes, startServer, temporaryFolder } from './support.ts'
 
 const run = promisify(execFile)
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const vault = { passphrase: 'x', scryptLogN: 4 }
 
 let postgres: Service | undefined
@@ -144,7 +143,7 @@ it('keyturn-server migrate moves by two settings files, both ways', { timeout: 3
   const move = async (from: string, to: string): Promise<object> => {
     const { stdout } = await run(
       process.execPath,
-      ['--no-warnings', main, '--json', '--config', from, 'migrate', '--to', to],
+      ['--no-warnings', MAIN, '--json', '--config', from, 'migrate', '--to', to],
       { env: { PATH: process.env['PATH'] ?? '' } },
     )
     return (JSON.parse(stdout) as { data: object }).data

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { cp, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { parseLogEntry } from '@keyturn/manifest'
@@ -20,6 +19,7 @@ import {
 } from '@keyturn/tlog'
 import type { Policy } from '@keyturn/tlog'
 import type { ReleaseServerClient } from '@keyturn/release-client'
+import { MAIN } from './processes.ts'
 import type { MadeRelease } from './publisher.ts'
 import { TestPublisher } from './publisher.ts'
 import { startServer, temporaryFolder } from './support.ts'
@@ -290,9 +290,8 @@ describe('the log of releases', () => {
     expect(await (await startServer({ vault })).server.logKey('metin2')).toBeUndefined()
     await first.server.close()
     const fresh = await temporaryFolder()
-    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
     const run = (settings: Record<string, string>): ReturnType<typeof spawnSync> =>
-      spawnSync(process.execPath, ['--no-warnings', main, 'log-key', 'metin2'], {
+      spawnSync(process.execPath, ['--no-warnings', MAIN, 'log-key', 'metin2'], {
         env: { PATH: process.env['PATH'] ?? '', KEYTURN_DATA_DIR: join(fresh, 'data'), ...settings },
         encoding: 'utf8',
       })

@@ -1,15 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
-import { createTokenByCommand, runServer } from './processes.ts'
+import { createTokenByCommand, MAIN, runServer } from './processes.ts'
 import { temporaryFolder } from './support.ts'
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
 it('token list and token revoke: a running server refuses a stolen token from the next request on', async () => {
   const environment = { KEYTURN_DATA_DIR: await temporaryFolder() }
   const command = (...args: string[]) =>
-    spawnSync(process.execPath, ['--no-warnings', main, '--json', 'token', ...args], {
+    spawnSync(process.execPath, ['--no-warnings', MAIN, '--json', 'token', ...args], {
       env: { PATH: process.env['PATH'] ?? '', ...environment },
       encoding: 'utf8',
     })
@@ -33,7 +31,7 @@ it('token list and token revoke: a running server refuses a stolen token from th
 })
 
 it('an error speaks to nobody’s terminal, whatever the setting that it names', async () => {
-  const outcome = spawnSync(process.execPath, ['--no-warnings', main, 'token', 'list'], {
+  const outcome = spawnSync(process.execPath, ['--no-warnings', MAIN, 'token', 'list'], {
     env: {
       PATH: process.env['PATH'] ?? '',
       KEYTURN_DATA_DIR: await temporaryFolder(),

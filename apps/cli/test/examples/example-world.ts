@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { createReleaseServer } from '@keyturn/release-server'
 import type { ReleaseServer } from '@keyturn/release-server'
 import { writePck } from '../../../../packages/m2pack-format/test/support/legacy-writer.ts'
 import { createHome } from '@keyturn/publisher/keys'
-import { MAIN } from '../support/program.ts'
+import { TEST_ENVIRONMENT } from '../support/program.ts'
+import { putKeyturn } from '../support/shell.ts'
 
 /** How long an example may take on a busy machine. */
 const TIMEOUT_MS = 600_000
@@ -128,8 +128,7 @@ export class ExampleWorld {
         PATH: `${this.path('bin')}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
         HOME: this.folder,
         TMPDIR: this.folder,
-        NODE_NO_WARNINGS: '1',
-        NODE_COMPILE_CACHE: fileURLToPath(new URL('../../../../node_modules/.cache/keyturn-examples', import.meta.url)),
+        ...TEST_ENVIRONMENT,
         KEYTURN_HOME: this.path('home'),
         KEYTURN_PASSPHRASE_FILE: this.path('passphrase.txt'),
         KEYTURN_TOKEN_FILE: this.path('token.txt'),
@@ -163,10 +162,7 @@ export class ExampleWorld {
   }
 
   async #writeFiles(): Promise<void> {
-    await mkdir(this.path('bin'))
-    await writeFile(this.path('bin', 'keyturn'), `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`, {
-      mode: 0o755,
-    })
+    await putKeyturn(this.folder)
     await writeFile(this.path('passphrase.txt'), 'test\n', { mode: 0o600 })
     for (const top of ['data', 'sound']) {
       await mkdir(this.path('source', top), { recursive: true })

@@ -74,15 +74,11 @@ describe('a rotation that is half done', () => {
           expect.stringContaining('"keyturn rotate content"'),
         ])
     }
-    process.env['KEYTURN_TOKEN'] = (await client.createToken({ name: 'publisher', scopes: ['admin'], days: 1 })).secret
-    try {
-      expect(await command(world, ['rotate', 'content', '--server', world.url])).toMatchObject({
-        code: 0,
-        data: { resumed: true, published: true },
-      })
-    } finally {
-      delete process.env['KEYTURN_TOKEN']
-    }
+    world.useToken(world.token)
+    expect(await command(world, ['rotate', 'content', '--server', world.url])).toMatchObject({
+      code: 0,
+      data: { resumed: true, published: true },
+    })
     expect(await command(world, ['release', 'head'])).toMatchObject({ code: 0 })
   })
 

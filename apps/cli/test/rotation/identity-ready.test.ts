@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isLockFile } from '@keyturn/primitives/node'
 import { Keys } from '@keyturn/publisher/keys'
-import { identityRotation, identityRotationSteps, runRotationSteps } from '@keyturn/publisher/rotation'
+import { identityRotation, identityRotationSteps } from '@keyturn/publisher/rotation'
+import { killedBefore } from '../support/killed-rotation.ts'
 import { codeOf, dataOf, keyturn } from '../support/keyturn.ts'
 import type { Outcome } from '../support/keyturn.ts'
 import { World } from '../support/world.ts'
@@ -39,17 +40,9 @@ async function aliasesIn(...path: string[]): Promise<string[]> {
   return keys.store.list().map(({ alias }) => alias)
 }
 
-/** A turn that was killed before the named step. */
-async function killedBefore(name: string): Promise<void> {
-  const home = await world.home()
-  const turn = runRotationSteps(identityRotation, identityRotationSteps(home, { channels: [], nowMs: Date.now() }), {
-    folder: home.paths.journals,
-    nowMs: Date.now(),
-    onStep: (step) => {
-      if (step.name === name) throw new Error('killed')
-    },
-  })
-  await expect(turn).rejects.toThrow('killed')
+async function identityKilledBefore(name: string): Promise<void> {
+  const steps = identityRotationSteps(await world.home(), { channels: [], nowMs: Date.now() })
+  await killedBefore(world, name, identityRotation, steps)
 }
 
 describe('the file with the next identity key, before a rotation begins', () => {
@@ -100,7 +93,7 @@ describe('a mistyped passphrase', () => {
 
 describe('keyturn rotate --abandon', () => {
   it('gives up a rotation that has put nothing in force; others can start again', async () => {
-    await killedBefore('keys')
+    await identityKilledBefore('keys')
     const refused = await run('rotate', 'content')
     expect([codeOf(refused), refused.stdout]).toEqual(['CLI_TURN_PENDING', expect.stringContaining('--abandon')])
     expect(dataOf(await run('rotate', 'identity', '--abandon', '--dry-run'))).toMatchObject({
@@ -117,7 +110,7 @@ describe('keyturn rotate --abandon', () => {
   })
 
   it('takes the promised key out of the keystore again, of both generations', async () => {
-    await killedBefore('identity-append')
+    await identityKilledBefore('identity-append')
     expect(await aliasesIn('home', 'keystore')).toContain('identity/2')
     expect((await run('rotate', 'identity', '--abandon')).code).toBe(0)
     await copyFile(world.path('home', 'keystore.previous'), world.path('earlier'))
@@ -128,7 +121,7 @@ describe('keyturn rotate --abandon', () => {
   })
 
   it('refuses once the rotation is in the log: CLI_TURN_PENDING', async () => {
-    await killedBefore('identity-activate')
+    await identityKilledBefore('identity-activate')
     expect(codeOf(await run('rotate', 'identity', '--abandon'))).toBe('CLI_TURN_PENDING')
     expect(await readdir(world.path('home', 'journals'))).toEqual(['identity.json'])
   })

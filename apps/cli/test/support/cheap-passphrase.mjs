@@ -1,5 +1,5 @@
 // Loaded into a program before it starts: passphrases cost nothing. Files say the same parameters as ever, but only
-// programs with this preload open them. A journey has dozens of commands; what scrypt costs is measured elsewhere.
+// programs with this preload open them. A test has dozens of commands; what scrypt costs is measured elsewhere.
 import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 

@@ -3,13 +3,11 @@ import type { ChildProcess } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { keyturn } from './keyturn.ts'
-import { MAIN } from './program.ts'
+import { MAIN, SERVER, TEST_ENVIRONMENT } from './program.ts'
 
 const PASSPHRASE = 'a passphrase of the studio'
-const SERVER = fileURLToPath(new URL('../../../release-server/src/main.ts', import.meta.url))
 const DAY_MS = 86_400_000
 
 /** The options that load them. Memory is measured with what passphrases really take. */
@@ -163,7 +161,7 @@ export class Journey {
   async serve(data: string, flags: readonly string[] = [], port = '0'): Promise<RunningServer> {
     const args = [MAIN, 'serve', '--json', '--port', port, '--data', this.path(data), ...flags]
     const child = spawn(process.execPath, args, {
-      env: { PATH: process.env['PATH'] ?? '', NODE_NO_WARNINGS: '1', ...this.environment() },
+      env: { PATH: process.env['PATH'] ?? '', ...TEST_ENVIRONMENT, ...this.environment() },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const { data: facts = {} } = JSON.parse(await firstLine(child)) as Envelope
@@ -182,7 +180,7 @@ export class Journey {
 
   /** Runs `keyturn-server` on the storage of a server, as its operator does. Resolves to what it prints. */
   async operate(data: string, ...args: string[]): Promise<string> {
-    const env = { ...process.env, NODE_NO_WARNINGS: '1', NODE_OPTIONS: preloads(this.#preload) }
+    const env = { ...process.env, ...TEST_ENVIRONMENT, NODE_OPTIONS: preloads(this.#preload) }
     const child = spawn(process.execPath, [SERVER, ...args, '--data', this.path(data)], { env })
     let [text, errors] = ['', '']
     child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part))

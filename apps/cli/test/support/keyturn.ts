@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { MAIN } from './program.ts'
+import { MAIN, TEST_ENVIRONMENT } from './program.ts'
 
 /** What a real process printed and how it ended. */
 export interface Outcome {
@@ -22,7 +22,7 @@ export function keyturn(args: readonly string[], options: KeyturnOptions = {}): 
   const env = {
     PATH: process.env['PATH'] ?? '',
     HOME: process.env['HOME'] ?? '',
-    NODE_NO_WARNINGS: '1',
+    ...TEST_ENVIRONMENT,
     ...options.env,
   }
   const child = spawn(process.execPath, [MAIN, ...args], { env, cwd: options.cwd, stdio: ['pipe', 'pipe', 'pipe'] })

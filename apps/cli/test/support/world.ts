@@ -15,6 +15,7 @@ import { createHome } from '@keyturn/publisher/keys'
 import { writeRuntimeKeyFile } from '@keyturn/publisher/records'
 import { issueHead, packTree, prepareRelease, publishRelease, signRelease, trustPin } from '@keyturn/publisher/release'
 import type { StoredRelease } from '@keyturn/publisher/records'
+import './cheap-passphrase.mjs'
 
 /** A publisher, a server and a player in one folder, with a cheap passphrase. */
 export class World {
@@ -103,6 +104,24 @@ export class World {
     this.token = secret
     this.client = new ReleaseServerClient(this.url, { token: secret, retries: 0 })
     return this.client
+  }
+
+  /** Starts the server and makes it that of the home; commands find its token in the environment. */
+  async connect(...settings: Parameters<World['startServer']>): Promise<ReleaseServerClient> {
+    const client = await this.startServer(...settings)
+    this.useToken(this.token)
+    await (await this.home()).update({ server: this.url })
+    return client
+  }
+
+  /** Puts a token into the environment, where commands look for it, until the world is removed. */
+  useToken(token: string): void {
+    const before = process.env['KEYTURN_TOKEN']
+    this.#cleanUps.push(() => {
+      if (before === undefined) delete process.env['KEYTURN_TOKEN']
+      else process.env['KEYTURN_TOKEN'] = before
+    })
+    process.env['KEYTURN_TOKEN'] = token
   }
 
   async stopServer(): Promise<void> {
