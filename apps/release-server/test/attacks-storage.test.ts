@@ -17,7 +17,6 @@ import { MAIN } from './processes.ts'
 import { day, seedOf, signerOf, TestPublisher } from './publisher.ts'
 import { startServer, temporaryFolder } from './support.ts'
 
-
 describe('what anonymous callers store', () => {
   async function published(options: Parameters<typeof startServer>[0] = {}) {
     const running = await startServer(options)

@@ -3,7 +3,6 @@ import { expect, it } from 'vitest'
 import { createTokenByCommand, MAIN, runServer } from './processes.ts'
 import { temporaryFolder } from './support.ts'
 
-
 it('token list and token revoke: a running server refuses a stolen token from the next request on', async () => {
   const environment = { KEYTURN_DATA_DIR: await temporaryFolder() }
   const command = (...args: string[]) =>

@@ -160,7 +160,7 @@ export function meetsQuorum({ groups, quorum }: Policy, signed: ReadonlySet<stri
 }
 
 /** Who runs a witness, as its key says: the part of its name before the first slash. */
-export function operatorOf({ key }: PolicyWitness): string {
+function operatorOf({ key }: PolicyWitness): string {
   return key.name.split('/')[0] as string
 }
 
@@ -189,7 +189,7 @@ function fewest(operators: readonly string[], holds: (some: ReadonlySet<string>)
 
 /**
  * How diverse a policy is. Three witnesses of one party are one party: operators are told apart by the domain in the
- * names of their keys ({@link operatorOf}). Numbers above 4 are reported as 4.
+ * names of their keys. Numbers above 4 are reported as 4.
  */
 export function policyStrength(policy: Policy): PolicyStrength {
   const operators = [...new Set(policy.witnesses.map((witness) => operatorOf(witness)))]
