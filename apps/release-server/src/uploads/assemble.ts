@@ -64,13 +64,18 @@ function checkLengths({ sha256, size, pieces }: Assembly): void {
 
 async function assemble(context: ServerContext, assembly: Assembly): Promise<{ created: boolean; size: number }> {
   const { sha256, size, pieces } = assembly
+  // Another list of pieces may have made it while this one waited; its sources may be gone since.
+  if ((await storedSize(context, sha256)) === size) return { created: false, size }
   for (const source of new Set(pieces.map((piece) => piece.sha256))) {
     // Renews the lease, too: garbage collection takes no source away while it is read.
     const bytes = await storedSize(context, source, { asSource: true })
-    if (bytes === undefined)
+    if (bytes === undefined) {
+      // Made meanwhile by another process on the same stores.
+      if ((await storedSize(context, sha256)) === size) return { created: false, size }
       throw new ServerError('BLOB_UNKNOWN', `Cannot assemble blob ${sha256}: ${source} is not stored`, {
         details: { sha256: source },
       })
+    }
     const beyond = pieces.find((piece) => piece.sha256 === source && piece.start + piece.length > bytes)
     if (beyond !== undefined)
       throw new ServerError(
