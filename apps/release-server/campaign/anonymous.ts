@@ -7,18 +7,22 @@ import { Worker } from 'node:worker_threads'
 import { incept, interact, seedSigner } from '@keyturn/kel/owner'
 import type { SignedEvent } from '@keyturn/kel/owner'
 import { signKill } from '@keyturn/manifest/kill'
-import { base64Encode, concatBytes, ed25519PublicKey } from '@keyturn/primitives'
-import { ReleaseServerClient } from '@keyturn/release-client'
+import { concatBytes, ed25519PublicKey, sha256Hex } from '@keyturn/primitives'
+import { blobFromBytes, ReleaseServerClient } from '@keyturn/release-client'
 import { percentile } from '../test/launcher-client.ts'
 import { createTokenByCommand, runServer } from '../test/processes.ts'
 import type { ServerProcess } from '../test/processes.ts'
 import { seedOf, signerOf, TestPublisher } from '../test/publisher.ts'
+import { anonymousAttacks } from './anonymous-attacks.ts'
+import type { Attack } from './anonymous-attacks.ts'
 
 // Sends each route that needs no token its worst input, from 8 connections for LOAD_SECONDS (default 60), each request
 // from an address of its own, so that only the budgets of all addresses together help. Meanwhile another thread asks
 // /healthz ten times a second: its 99th percentile stays at 100 ms or less, and the memory of the server at 512 MiB.
 // On a machine that is busy with other things the first says little; so the longest stretch that the server computes
 // without a turn of its event loop is measured in time of the processor, and stays at 50 ms or less.
+//
+// node campaign/anonymous.ts [PART OF A NAME …]: only these attacks, such as "reports" "a body for no route".
 
 const seconds = Number(process.env['LOAD_SECONDS'] ?? 60)
 const CONNECTIONS = 8
@@ -28,14 +32,6 @@ const MOST_BLOCKED_MS = 50
 /** After this a new process has loaded what it loads, and reported how long that took. */
 const STARTED_MS = 1500
 
-interface Attack {
-  readonly name: string
-  readonly method?: string
-  readonly path: string
-  readonly type?: string
-  readonly body?: () => Uint8Array | string
-}
-
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-anonymous-'))
 const passphrase = join(folder, 'passphrase')
 await writeFile(passphrase, 'a passphrase of the vault', { mode: 0o600 })
@@ -43,6 +39,7 @@ const environment = {
   KEYTURN_DATA_DIR: join(folder, 'data'),
   KEYTURN_TRUST_PROXY: 'true',
   KEYTURN_PASSPHRASE_FILE: passphrase,
+  KEYTURN_WITNESS_NAME: 'witness.example/keyturn',
 }
 const loopFile = join(folder, 'loop')
 await writeFile(loopFile, '')
@@ -61,6 +58,14 @@ const release = await publisher.release(
   Object.fromEntries(Array.from({ length: 190 }, (_, at) => [`data/${at}.bin`, new Uint8Array(randomBytes(100))])),
 )
 await publisher.publish(client, release)
+
+/** The address of a blob of 16 MiB. */
+async function pinnedBlob(): Promise<string> {
+  const bytes = new Uint8Array(randomBytes(16 * 1024 * 1024))
+  await client.uploadBlob(blobFromBytes(bytes))
+  const sha256 = sha256Hex(bytes)
+  return `/files/${sha256.slice(0, 2)}/${sha256}`
+}
 
 /** A log with as many new events as the witness takes in one request, and after them as many as it takes at all. */
 async function longLog(
@@ -95,109 +100,26 @@ const strange = (await longLog('a')).pieces.at(-1) as Uint8Array
 const short = strange.subarray(0, strange.indexOf(0x7b, 63_000))
 const own = await longLog('b')
 await client.createProduct({ slug: 'own', pin: `did:keri:${own.prefix}?sn=0&said=${own.said}` })
-const log = own.pieces.at(-1) as Uint8Array
-/** A log with one byte of the last signature changed: all of it is verified, and nothing is gained. */
-function spoil(bytes: Uint8Array): Uint8Array {
-  const spoiled = bytes.slice()
-  spoiled[spoiled.length - 10] = (spoiled.at(-10) ?? 0) === 0x41 ? 0x42 : 0x41
-  return spoiled
-}
-const spoiled = spoil(log)
 /** An identity whose statements about devices count, as anyone can read in a statement of its own. */
 const attester = await longLog('c', { isWitnessed: false, maxBytes: 290_000 })
 const attested = attester.pieces.at(-1) as Uint8Array
 await client.putAttester('metin2', attester.prefix, attested.subarray(0, attested.indexOf(0x7b, 1000)))
-const kill = await signKill({ product: 'metin2', issuedAt: '2026-01-01T00:00:00Z' }, signerOf('stranger'))
-let shownPieces = 0
-const text = (length: number): string => 'x'.repeat(length)
-/** Made once: the callers spend their time on sending. */
-const large = new Uint8Array(4 * 1024 * 1024).fill(0x78)
-function statementAbout(prefix: string, shown: Uint8Array): string {
-  const [document, statement] = [base64Encode(randomBytes(8000)), base64Encode(randomBytes(8000))]
-  return JSON.stringify({ prefix, document, statement, log: base64Encode(shown) })
-}
+const attacks = anonymousAttacks({
+  product: 'metin2',
+  version: release.model.version,
+  blob: await pinnedBlob(),
+  strange,
+  short,
+  own: own.pieces,
+  attester: attester.prefix,
+  attested,
+  kill: await signKill({ product: 'metin2', issuedAt: '2026-01-01T00:00:00Z' }, signerOf('stranger')),
+})
 
-const attacks: readonly Attack[] = [
-  { name: 'nothing but /healthz', path: '/startupz' },
-  { name: 'the largest document', path: '/manifest.json' },
-  { name: 'a path with every trick', path: `/files/${'%2e%2e%2f'.repeat(400)}` },
-  { name: 'a body for no route', method: 'POST', path: '/nowhere', body: () => large },
-  {
-    name: 'a large body and a wrong token',
-    method: 'PUT',
-    path: `/v1/blobs/${'ab'.repeat(32)}`,
-    body: () => large,
-  },
-  {
-    name: 'deep JSON',
-    method: 'POST',
-    path: '/v1/reports',
-    type: 'application/json',
-    body: () => `${'['.repeat(2000)}${']'.repeat(2000)}`,
-  },
-  {
-    name: 'reports of a release',
-    method: 'POST',
-    path: '/v1/reports',
-    type: 'application/json',
-    body: () =>
-      JSON.stringify({
-        product: 'metin2',
-        channel: 'stable',
-        version: release.model.version,
-        result: 'failed',
-        code: `A${randomBytes(12).toString('hex').toUpperCase()}`,
-      }),
-  },
-  ...[
-    { name: 'a log of a stranger that is too long', body: () => strange },
-    { name: 'the longest log of a stranger', body: () => short },
-    { name: 'the longest log of our own', body: () => own.pieces[shownPieces++ % own.pieces.length] ?? log },
-    { name: 'that log with a wrong signature', body: () => spoiled },
-  ].map((each) => ({ method: 'POST', path: '/witness/receipts', type: 'application/cesr', ...each })),
-  { name: 'receipts of nobody', path: `/witness/receipts?pre=${'E'.repeat(44)}&sn=1` },
-  {
-    name: 'packets for the relay',
-    method: 'PUT',
-    path: `/pkarr/${'y'.repeat(52)}`,
-    type: 'application/pkarr.org/relays#payload',
-    body: () => randomBytes(1072),
-  },
-  {
-    name: 'key exchanges',
-    method: 'POST',
-    path: '/noise/runtime-key',
-    type: 'application/octet-stream',
-    body: () => randomBytes(145),
-  },
-  ...[
-    { name: 'statements about devices', prefix: 'E'.repeat(44), shown: attested },
-    { name: 'statements about devices of a listed identity', prefix: attester.prefix, shown: spoil(attested) },
-  ].map(({ name, prefix, shown }) => ({
-    name,
-    method: 'POST',
-    path: '/v1/products/metin2/devices:attest',
-    type: 'application/json',
-    body: () => statementAbout(prefix, shown),
-  })),
-  {
-    name: 'kill notices of strangers',
-    method: 'POST',
-    path: '/v1/products/metin2/kills',
-    type: 'application/octet-stream',
-    body: () => kill,
-  },
-  {
-    name: 'logins',
-    method: 'POST',
-    path: '/dashboard/login',
-    type: 'application/json',
-    body: () => JSON.stringify({ token: text(1000) }),
-  },
-]
-
+/** Well-formed, so that it is looked up. */
+const WRONG_TOKEN = { authorization: `Bearer m2t_${'a'.repeat(16)}_${'a'.repeat(43)}` }
 let callers = 0
-async function send({ method = 'GET', path, type, body }: Attack): Promise<number> {
+async function send({ method = 'GET', path, type, body, headers = WRONG_TOKEN }: Attack): Promise<number> {
   callers += 1
   const address = `10.${(callers >> 16) & 255}.${(callers >> 8) & 255}.${callers & 255}`
   try {
@@ -205,7 +127,7 @@ async function send({ method = 'GET', path, type, body }: Attack): Promise<numbe
       method,
       headers: {
         'x-forwarded-for': address,
-        authorization: 'Bearer kt_wrong',
+        ...headers,
         ...(type === undefined ? {} : { 'content-type': type }),
       },
       ...(body === undefined ? {} : { body: body() as string | Uint8Array<ArrayBuffer> }),
@@ -272,9 +194,17 @@ async function attack(each: Attack): Promise<Figures> {
   return { p99: percentile(waits, 0.99), mebibytes, blockedMs, usedMs: usedMs / Math.max(1, requests), statuses }
 }
 
+/** Those named on the command line by a part of their names; all, if none is. */
+function chosenAttacks(): readonly Attack[] {
+  const parts = process.argv.slice(2)
+  const unknown = parts.find((part) => !attacks.some(({ name }) => name.includes(part)))
+  if (unknown !== undefined)
+    throw new Error(`No attack is called "${unknown}". There are:\n${attacks.map(({ name }) => name).join('\n')}`)
+  return attacks.filter(({ name }) => parts.length === 0 || parts.some((part) => name.includes(part)))
+}
+
 try {
-  const only = process.env['LOAD_ONLY']
-  for (const each of attacks.filter(({ name }) => only === undefined || name.includes(only))) {
+  for (const each of chosenAttacks()) {
     // A fresh process has its budgets whole, so that the worst of each route is reached.
     await server.stop()
     server = await runWatched()
