@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline/promises'
 import { printable, SecretBytes } from '@keyturn/primitives'
 import type { PassphraseQuestion } from '@keyturn/publisher'
 import { CliError } from './errors.ts'
+import { terminalText } from './output.ts'
 
 /** Where passphrases and confirmations come from. */
 export interface AskOptions {
@@ -218,7 +219,7 @@ interface TerminalQuestion {
 async function readTerminal(prompt: string, { echo, hint, signal }: TerminalQuestion): Promise<Uint8Array> {
   if (!process.stdin.isTTY)
     throw new CliError('CLI_NO_TERMINAL', `Cannot ask "${prompt.trim()}": no terminal`, { hint })
-  process.stderr.write(prompt)
+  process.stderr.write(terminalText(prompt))
   return echo ? await readEchoed(signal) : await readSilent(signal)
 }
 

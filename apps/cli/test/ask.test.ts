@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { Ask } from '../src/ask.ts'
 
 const ask = new Ask({
@@ -46,4 +46,23 @@ it.each(['y', 'yes', ' YES '])('takes "%s" for a yes', async (answer) => {
   })
   asked.line = () => Promise.resolve(answer)
   await asked.confirm('Ship it?')
+})
+
+it('shows no control characters of a name that is part of a question', async () => {
+  const written: string[] = []
+  const isTerminal = Object.getOwnPropertyDescriptor(process.stdin, 'isTTY')
+  Object.defineProperty(process.stdin, 'isTTY', { value: true, configurable: true })
+  const write = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    written.push(String(text))
+    return true
+  })
+  try {
+    const stopped = { passphraseFile: undefined, passphraseFd: undefined, yes: false, signal: AbortSignal.abort() }
+    await expect(new Ask(stopped).confirm('Remove "\u001b[2Ka\u202eb" for good?')).rejects.toThrow(/abort/i)
+  } finally {
+    write.mockRestore()
+    if (isTerminal === undefined) Reflect.deleteProperty(process.stdin, 'isTTY')
+    else Object.defineProperty(process.stdin, 'isTTY', isTerminal)
+  }
+  expect(written.join('')).toBe('Remove "\\u{1b}[2Ka\\u{202e}b" for good? [y/N] ')
 })
