@@ -69,7 +69,9 @@ const pages: readonly Attack[] = [
       'GET /favicon.ico',
       'GET /dashboard',
       'GET /dashboard/style.css',
-      ...['script', 'access', 'audit', 'health', 'releases', 'panels', 'view'].map((name) => `GET /dashboard/${name}.js`),
+      ...['script', 'access', 'audit', 'health', 'releases', 'panels', 'view'].map(
+        (name) => `GET /dashboard/${name}.js`,
+      ),
     ],
     path: '/dashboard/script.js',
   },

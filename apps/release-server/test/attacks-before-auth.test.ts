@@ -56,6 +56,24 @@ describe('work before authentication', () => {
   })
 })
 
+describe('the readiness of a server', () => {
+  it('is looked up once for all who ask at a time, since no rate bounds probes', async () => {
+    const { server, url } = await startServer()
+    let looks = 0
+    const { blobs } = server.context
+    const ping = blobs.ping.bind(blobs)
+    blobs.ping = async () => {
+      looks += 1
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      await ping()
+    }
+    const answers = await Promise.all(Array.from({ length: 40 }, () => fetch(`${url}/readyz`)))
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
+    expect(looks).toBeLessThan(10)
+    expect((await fetch(`${url}/readyz`)).status).toBe(200)
+  })
+})
+
 describe('Expect: 100-continue', () => {
   const put = (name: string, size: number, more: readonly string[] = []) => [
     `PUT /v1/blobs/${name} HTTP/1.1`,

@@ -11,6 +11,7 @@ import type { RetentionOptions } from '../releases/gc.ts'
 import { MAX_REPORT_BYTES } from '../limits.ts'
 import { watchedLogChecks } from '../tlog/watched-health.ts'
 import { readiness } from '../ops/health.ts'
+import type { HealthReport, ReadinessOptions } from '../ops/health.ts'
 import type { HeadRenewal } from '../ops/head-renewal.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { ReleaseChecks } from '../releases/release-check.ts'
@@ -194,6 +195,9 @@ function renewRoute(app: FastifyInstance, context: ServerContext, { headSigner }
   )
 }
 
+/** What a caller may see by name. */
+type Sight = NonNullable<ReadinessOptions['maySee']>
+
 function healthRoutes(app: FastifyInstance, context: ServerContext, parts: OperationParts): void {
   const quiet = { rate: 'none' } as const
   for (const path of ['/healthz', '/startupz']) {
@@ -206,19 +210,25 @@ function healthRoutes(app: FastifyInstance, context: ServerContext, parts: Opera
     { config: { ...quiet, summary: 'The server can do its work; warns before documents expire' } },
     async (request, reply) => {
       const sight = await sightOf(request)
-      const report = await readiness(context, {
-        draining: parts.isDraining(),
-        renewal: parts.renewal,
-        maySee: sight,
-        more: () => watchedLogChecks(context.metadata, { named: sight !== undefined, nowMs: context.clock() }),
-      })
+      const report = await (sight === undefined ? asProbe() : readinessFor(sight))
       return sendJson(reply, report.status === 'fail' ? 503 : 200, report)
     },
   )
+  const readinessFor = (sight: Sight | undefined): Promise<HealthReport> =>
+    readiness(context, {
+      draining: parts.isDraining(),
+      renewal: parts.renewal,
+      maySee: sight,
+      more: () => watchedLogChecks(context.metadata, { named: sight !== undefined, nowMs: context.clock() }),
+    })
+  let running: Promise<HealthReport> | undefined
+  /** Nothing counts probes, and each look asks the stores: all that ask at a time share one. */
+  const asProbe = (): Promise<HealthReport> =>
+    (running ??= readinessFor(undefined).finally(() => {
+      running = undefined
+    }))
   /** What a caller with a token may see by name; a probe has none. */
-  const sightOf = async (
-    request: FastifyRequest,
-  ): Promise<((product: string, channel?: string) => boolean) | undefined> => {
+  const sightOf = async (request: FastifyRequest): Promise<Sight | undefined> => {
     const { authorization, cookie } = request.headers
     if (authorization === undefined && cookie === undefined) return undefined
     const actor = await parts.authenticate(request).catch((error: unknown) => {
