@@ -208,13 +208,12 @@ describe('the local interface', () => {
       expect(status, name).toBe(wanted)
       if (status === 403) expect(JSON.parse(text), name).toMatchObject({ code: 'LA_API_AUTH' })
     }
-    const unknown = await send(target, {
-      method: 'POST',
-      path: '/api/eval',
-      headers: { ...known, ...json },
-      body: '{}',
-    })
-    expect(JSON.parse(unknown.text)).toMatchObject({ code: 'LA_API_REQUEST' })
+    // The last ones are names that every object has.
+    for (const name of ['eval', 'toString', 'constructor', '__proto__']) {
+      const call = { method: 'POST', path: `/api/${name}`, headers: { ...known, ...json }, body: '{"a": 1}' }
+      expect(JSON.parse((await send(target, call)).text), name).toMatchObject({ code: 'LA_API_REQUEST' })
+    }
+    expect(JSON.parse((await send(target, { path: '//[' })).text)).toMatchObject({ code: 'LA_API_REQUEST' })
     expect(await target.supervisor.snapshot()).toMatchObject({ version: undefined, activity: undefined })
   })
 

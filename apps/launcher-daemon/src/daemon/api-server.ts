@@ -44,14 +44,15 @@ const securityHeaders = {
 
 const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch']
 /** What the body of a call may hold. */
-const ALLOWED_MEMBERS: Readonly<Record<string, readonly string[]>> = {
-  settings: OPEN_SETTINGS,
-  'access-code': ['code'],
-  launch: ['playInstalled'],
-  setup: ['folder', 'adopt', 'components'],
-  look: ['folder'],
-  'open-link': ['address'],
-}
+const ALLOWED_MEMBERS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['settings', OPEN_SETTINGS],
+  ['access-code', ['code']],
+  ['launch', ['playInstalled']],
+  ['setup', ['folder', 'adopt', 'components']],
+  ['look', ['folder']],
+  ['open-link', ['address']],
+])
+const BASE = 'http://localhost'
 /** A code that nobody used within this time is void. */
 const CODE_LIFE_MS = 60_000
 
@@ -138,7 +139,9 @@ export class ApiServer {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       checkSender(request, this.#hosts)
-      const url = new URL(request.url ?? '/', 'http://localhost')
+      const address = request.url ?? '/'
+      if (!URL.canParse(address, BASE)) throw new LauncherError('LA_API_REQUEST', 'Refused: this is not an address')
+      const url = new URL(address, BASE)
       if (request.method === 'GET') await this.#get(request, response, url)
       else if (request.method === 'POST') await this.#post(request, response, url)
       else throw new LauncherError('LA_API_REQUEST', 'Refused: only GET and POST are known')
@@ -246,7 +249,7 @@ export class ApiServer {
   }
 
   async #change(name: string, body: JsonObject): Promise<JsonValue> {
-    const allowed: readonly string[] = ALLOWED_MEMBERS[name] ?? []
+    const allowed = ALLOWED_MEMBERS.get(name) ?? []
     const unknown = Object.keys(body).find((key) => !allowed.includes(key))
     if (unknown !== undefined)
       throw new LauncherError('LA_API_REQUEST', `Refused: ${JSON.stringify(unknown.slice(0, 40))} cannot be set here`)
