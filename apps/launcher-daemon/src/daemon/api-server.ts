@@ -44,7 +44,7 @@ const securityHeaders = {
 
 const activities: readonly Activity[] = ['update', 'repair', 'rollback', 'launch']
 /** What the body of a call may hold. */
-const ALLOWED_MEMBERS: ReadonlyMap<string, readonly string[]> = new Map([
+const ALLOWED_MEMBERS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly string[]>([
   ['settings', OPEN_SETTINGS],
   ['access-code', ['code']],
   ['launch', ['playInstalled']],

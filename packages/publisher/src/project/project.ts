@@ -1,4 +1,5 @@
-import { lstat, readFile, realpath } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { lstat, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { isRecord, parseStrictJson, printable } from '@keyturn/primitives'
 import { isMissing } from '@keyturn/primitives/node'
@@ -339,25 +340,34 @@ export async function readProject(path: string): Promise<Project> {
  * Finds the project file by walking up from a folder.
  *
  * @returns `undefined` where no folder above has one.
+ * @throws {@link PublisherError} as {@link readProject}; `PRJ_FORMAT` for one that is not a file of this user.
  */
 export async function findProject(from: string): Promise<Project | undefined> {
   for (let folder = resolve(from); ; folder = dirname(folder)) {
-    try {
-      const project = await readProject(join(folder, PROJECT_FILE))
-      await checkOwner(project.file)
-      return project
-    } catch (error) {
-      if (!(error instanceof PublisherError) || error.code !== 'PRJ_NOT_FOUND') throw error
-    }
+    const path = join(folder, PROJECT_FILE)
+    if (await isOwnFile(path)) return await readProject(path)
     if (folder === dirname(folder)) return undefined
   }
 }
 
-/** A project that was found, not named, has to be the user's own: a folder above may be open to all, as /tmp is. */
-async function checkOwner(file: string): Promise<void> {
-  const { uid } = await lstat(file)
-  if (process.getuid === undefined || uid === process.getuid() || uid === 0) return
-  throw new PublisherError('PRJ_FORMAT', `"${file}" belongs to another user`, {
-    hint: 'Name it with --project if you trust it',
-  })
+/**
+ * Whether a file is there. One that was found, not named, has to be the user's own before it is opened: a folder above
+ * may be open to all, as /tmp is, and a link of somebody else may lead to another project, a pipe to no end.
+ */
+async function isOwnFile(path: string): Promise<boolean> {
+  const link = await lstat(path).catch(noneIfMissing)
+  const file = link?.isSymbolicLink() === true ? await stat(path).catch(noneIfMissing) : link
+  if (link === undefined || file === undefined) return false
+  const isForeign = ({ uid }: Stats): boolean => uid !== process.getuid?.() && uid !== 0
+  if (process.getuid !== undefined && [link, file].some(isForeign))
+    throw new PublisherError('PRJ_FORMAT', `"${path}" belongs to another user`, {
+      hint: 'Name it with --project if you trust it',
+    })
+  if (!file.isFile()) throw new PublisherError('PRJ_FORMAT', `"${path}" is not a file`)
+  return true
+}
+
+function noneIfMissing(error: unknown): undefined {
+  if (!isMissing(error)) throw error
+  return undefined
 }
