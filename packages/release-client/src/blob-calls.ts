@@ -8,6 +8,24 @@ import { OperatorCalls } from './operator-calls.ts'
 import { ProblemError } from './problem-error.ts'
 import { createUpload, uploadBlob } from './upload.ts'
 
+/** Most bytes of a blob whose upload costs waiting and not bytes. */
+const SMALL_BYTES = 64 * 1024
+/** Most small blobs in the place of one large one. */
+const SMALL_AT_ONCE = 8
+
+/** What is uploaded in one turn: one blob, or several small ones that follow each other. */
+function* turnsOf(sources: readonly BlobSource[]): Generator<BlobSource[]> {
+  let small: BlobSource[] = []
+  for (const source of sources) {
+    if (source.size > SMALL_BYTES) yield [source]
+    else if (small.push(source) === SMALL_AT_ONCE) {
+      yield small
+      small = []
+    }
+  }
+  if (small.length > 0) yield small
+}
+
 /** The calls that bring blobs to the server. */
 export class BlobCalls extends OperatorCalls {
   readonly #http: HttpCaller
@@ -90,13 +108,13 @@ export class BlobCalls extends OperatorCalls {
   ): Promise<{ blobs: number; bytes: number; present: number }> {
     const byHash = new Map([...sources].map((source) => [source.sha256, source]))
     const missing = await this.missingBlobs([...byHash.keys()])
-    const queue = missing.map((hash) => byHash.get(hash)).filter((source) => source !== undefined)
+    const turns = turnsOf(missing.map((hash) => byHash.get(hash)).filter((source) => source !== undefined))
     let bytes = 0
     const work = async (): Promise<void> => {
-      for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
+      for (const turn of turns) {
         options.signal?.throwIfAborted()
-        await uploadBlob(this.#http, source, options)
-        bytes += source.size
+        await Promise.all(turn.map((source) => uploadBlob(this.#http, source, options)))
+        for (const { size } of turn) bytes += size
       }
     }
     await Promise.all(Array.from({ length: Math.max(1, options.concurrency ?? 4) }, work))

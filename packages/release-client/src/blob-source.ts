@@ -9,7 +9,7 @@ export interface BlobSource {
 
 /** Options of uploads. */
 export interface UploadOptions {
-  /** Uploads that run at the same time; default 4. */
+  /** Uploads that run at the same time; default 4. In the place of one, up to 8 blobs of at most 64 KiB run. */
   readonly concurrency?: number | undefined
   /** Whether large blobs go straight into the storage of the server where it offers that; default true. */
   readonly direct?: boolean | undefined

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { API_LIMITS, blobFromBytes, ProblemError, ReleaseServerClient, ServerError } from '../src/index.ts'
 import type { BlobSource, ReleaseServerClientOptions } from '../src/index.ts'
@@ -77,6 +78,55 @@ describe('a call', () => {
     stop.abort()
     await expect(client.checkRelease('game', 'stable', '1', { signal: stop.signal })).rejects.toThrow()
     expect(sent.length).toBe(1)
+  })
+})
+
+describe('a client of very many files', () => {
+  /** A server that lacks every blob and takes 5 turns of the event loop for each. */
+  function lackingAll(): { readonly answer: typeof fetch; readonly most: () => number } {
+    let [running, most] = [0, 0]
+    const answer: typeof fetch = async (_input, init) => {
+      if (typeof init?.body === 'string')
+        return json({ missing: (JSON.parse(init.body) as { sha256: string[] }).sha256 })
+      most = Math.max(most, (running += 1))
+      for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+      running -= 1
+      return json({}, 201)
+    }
+    return { answer, most: () => most }
+  }
+
+  it('sends small blobs many at a time, large ones few, and each of them once', async () => {
+    const blobs = (count: number, size: number): BlobSource[] =>
+      Array.from({ length: count }, (_, index) => blobFromBytes(new Uint8Array(size).fill(index)))
+    for (const [size, most] of [
+      [1, 32],
+      [100_000, 4],
+    ] as const) {
+      const server = lackingAll()
+      const sent: number[] = []
+      const { client } = against([], { fetch: server.answer })
+      const done = await client.uploadMissing(blobs(200, size), { onProgress: (bytes) => sent.push(bytes) })
+      expect(done).toEqual({ blobs: 200, bytes: 200 * size, present: 0 })
+      expect([sent.length, server.most()]).toEqual([200, most])
+    }
+  })
+
+  it('leaves nothing on the signal of the caller, however many calls it makes', async () => {
+    const stop = new AbortController()
+    const signals: (AbortSignal | null | undefined)[] = []
+    const { client } = against([], {
+      fetch: async (_input, init) => {
+        signals.push(init?.signal)
+        init?.signal?.addEventListener('abort', () => undefined)
+        return json({ missing: [] })
+      },
+    })
+    for (let call = 0; call < 3; call++)
+      await client.checkRelease('game', 'stable', '1', { signal: stop.signal }).catch(() => undefined)
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([])
+    stop.abort()
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, true, true])
   })
 })
 
