@@ -12,7 +12,7 @@ import type { RetentionOptions } from './releases/gc.ts'
 import { Downloads } from './events/downloads.ts'
 import { EventStreams } from './events/event-streams.ts'
 import { registerRoutes } from './management/register.ts'
-import { openServerVault } from './keys/server-vault.ts'
+import { holdsVault, openServerVault } from './keys/server-vault.ts'
 import type { VaultSettings } from './keys/server-vault.ts'
 import { ServerKeys } from './keys/server-keys.ts'
 import type { ExchangeParts } from './keys/exchange.ts'
@@ -169,7 +169,12 @@ async function openExchange(
   settings: VaultSettings | undefined,
   metrics: Metrics,
 ): Promise<ExchangeParts | undefined> {
-  if (settings === undefined) return undefined
+  if (settings === undefined) {
+    // A replica whose settings lack the passphrase would refuse each launcher that asks it for a key, and only those.
+    if (await holdsVault(context.metadata))
+      context.log.warn({}, 'the vault is not opened: no passphrase is given, so no key is delivered from here')
+    return undefined
+  }
   const vault = await openServerVault(context.metadata, settings, context.random, () =>
     context.log.warn({}, 'a new, empty vault was created: keep its passphrase'),
   )

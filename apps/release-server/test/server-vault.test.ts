@@ -7,7 +7,7 @@ import { openServerVault } from '../src/keys/server-vault.ts'
 import { VaultRecords } from '../src/keys/vault-records.ts'
 import { openSqliteMetadataStore } from '../src/storage/sqlite-metadata-store.ts'
 import type { MetadataStore, NewRecord, RecordWriter } from '../src/storage/metadata-store.ts'
-import { atEnd, temporaryFolder } from './support.ts'
+import { atEnd, startServer, temporaryFolder } from './support.ts'
 
 const settings = { passphrase: 'x', scryptLogN: 4 }
 
@@ -45,6 +45,20 @@ it('creates the vault once: a lost one is not replaced by an empty one', async (
   await metadata.transaction([], (records) => records.put('vault-documents', ...lost))
   expect((await (await open()).partition('runtime-keys').cell('metin2').open('4')).length).toBe(84)
   expect(made).toBe(1)
+})
+
+it('a server that is given no passphrase for the vault it has says so, and one that has no vault does not', async () => {
+  const lines: string[] = []
+  const log = { info: () => undefined, warn: (_: object, text: string) => lines.push(text), error: () => undefined }
+  const dataDir = await temporaryFolder()
+  await (await startServer({ dataDir, log })).server.close()
+  expect(lines).toEqual([])
+  await (await startServer({ dataDir, log, vault: settings })).server.close()
+  await startServer({ dataDir, log })
+  expect(lines).toEqual([
+    'a new, empty vault was created: keep its passphrase',
+    'the vault is not opened: no passphrase is given, so no key is delivered from here',
+  ])
 })
 
 it('a start that died before the vault existed is continued by the next one; two at the same time share one vault', async () => {

@@ -221,6 +221,11 @@ async function openOrMake(
   }
 }
 
+/** Whether the stores hold a vault, or one that was lost. */
+export async function holdsVault(metadata: MetadataStore): Promise<boolean> {
+  return (await settingRecords.get(metadata, NAME)) !== undefined
+}
+
 /**
  * Opens the vault that seals runtime keys and transport keys at rest. It is made once, by the first server that is
  * given a passphrase; where one was made before and is missing, as after half a restore, the server does not start with
