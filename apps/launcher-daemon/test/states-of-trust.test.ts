@@ -292,7 +292,7 @@ const rows: Record<string, () => Promise<[World, Expected]>> = {
       where: /./,
       how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')),
     }
-    return [made, { update: 'KEL_PARSE', trust: 'stale', plays: true, edition: 'one', words: stale }]
+    return [made, { update: 'LA_REDIRECT', trust: 'current', plays: true, edition: 'one', words: current }]
   },
   'no server at a later start': async () => {
     const made = await installed()
@@ -317,7 +317,7 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
       where: /manifests\/.*-2\.json$/,
       how: (_request, socket) => answer(socket, new TextEncoder().encode('<html>Sign in</html>')),
     }
-    await check(made, { update: 'MAN_SIGNATURE', trust: 'stale', plays: true, edition: 'one', words: stale })
+    await check(made, { update: 'LA_REDIRECT', trust: 'current', plays: true, edition: 'one', words: current })
     const out = join(made.dir, '.updates/out.txt')
     expect(await run('launch', ...made.flags, '--', out)).toMatchObject({
       code: 0,

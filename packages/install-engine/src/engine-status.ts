@@ -1,6 +1,7 @@
 import { allFilesFor, componentsFor, floorOf, ManifestError } from '@keyturn/manifest'
 import type { ReleaseManifest, TrustState } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
+import { runningClient } from './disk/client-process.ts'
 import { readState } from './disk/state-file.ts'
 import type { InstallState } from './disk/state-file.ts'
 import type { EngineStatus, Offer, PublishedStatus } from './engine-interface.ts'
@@ -45,6 +46,7 @@ export async function engineStatus(session: Session): Promise<EngineStatus> {
     offeredNotes: newest.offeredNotes,
     confirmed: state.confirmed,
     failedStarts: state.failedStarts,
+    clientPid: await runningClient(fs, session.layout),
     canRollBack: state.previous !== undefined,
     unfinished: state.partial?.version,
     next: await nextRelease(session, state),

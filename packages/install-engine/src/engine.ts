@@ -5,7 +5,7 @@ import { askServer } from './ask-server.ts'
 import { engineStatus, offerOf, trustStatus } from './engine-status.ts'
 import { diskError, LauncherError } from './errors.ts'
 import { renamePatiently } from './place/move.ts'
-import { removeFile, writeSmallFile } from './disk/disk.ts'
+import { makeUpdatesFolder, removeFile, writeSmallFile } from './disk/disk.ts'
 import { stageBlob } from './fetch/stage-blob.ts'
 import { rollbackTransaction } from './place/go-back.ts'
 import { finalize } from './place/finalize.ts'
@@ -105,7 +105,7 @@ class InstallEngine implements Engine {
       await (await this.#preloads).giveWay()
       return await (await this.#updates).run(options)
     } catch (error) {
-      throw diskError(error, 'work on the install')
+      throw await (await this.#session).problem(error)
     }
   }
 
@@ -183,7 +183,7 @@ class InstallEngine implements Engine {
         })
       }
       const { signal } = options
-      return await session.exclusively(async ({ state }) => {
+      return await session.exclusivelyIfNeeded(async ({ state }) => {
         const ready = await this.#rollBackIfFailing(session, state)
         const installed = await this.#playable(session, ready)
         const { failure, offline } = attempt
@@ -333,7 +333,7 @@ class InstallEngine implements Engine {
   async #setPaused(paused: boolean): Promise<void> {
     const session = await this.#session
     const { fs } = session.options
-    await fs.mkdir(session.layout.updates, { recursive: true, mode: 0o700 })
+    await makeUpdatesFolder(fs, session.layout)
     if (paused) await writeSmallFile(fs, session.layout.paused, new Uint8Array(0))
     else await removeFile(fs, session.layout.paused)
     session.emit({ type: 'paused', paused })

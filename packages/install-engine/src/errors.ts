@@ -1,4 +1,4 @@
-import { KeyturnError, PrimitivesError } from '@keyturn/primitives'
+import { KeyturnError, PrimitivesError, printable } from '@keyturn/primitives'
 import type { ErrorCatalogue, ErrorContext } from '@keyturn/primitives'
 
 /** The codes of this package. */
@@ -31,7 +31,7 @@ export const launcherErrors = {
   },
   LA_REDIRECT: {
     kind: 'io',
-    meaning: 'The server redirects the launcher to another place, or in circles.',
+    meaning: 'The server or the network sends the launcher to another place, in circles, or to a web page.',
     remedy: 'Sign in to the network if it asks for that; otherwise report it to the publisher.',
   },
   LA_RANGE: {
@@ -93,6 +93,11 @@ export const launcherErrors = {
     kind: 'io',
     meaning: 'The disk refused to read or write.',
     remedy: 'Check the disk; the cause names the call and the file.',
+  },
+  LA_FOLDER_GONE: {
+    kind: 'io',
+    meaning: 'The folder of the install is gone: it was moved or renamed, or its disk is not connected.',
+    remedy: 'Connect the disk, or start the launcher with the folder where the game is now.',
   },
   LA_LOCKED: {
     kind: 'busy',
@@ -225,6 +230,10 @@ export class LauncherError extends KeyturnError<LauncherErrorCode> {
   }
 }
 
+/** What to do where a downloaded file changes or goes before it is in place. */
+export const SCANNER_HINT =
+  'A virus scanner may hold it for suspicious: allow the install folder there, then update again'
+
 const DISK_CODES: Readonly<Record<string, LauncherErrorCode>> = {
   ENOSPC: 'LA_DISK_FULL',
   EDQUOT: 'LA_DISK_FULL',
@@ -237,8 +246,13 @@ const DISK_CODES: Readonly<Record<string, LauncherErrorCode>> = {
   ELOOP: 'LA_SYMLINK',
 }
 
+const FULL_HINT = 'Free some room on that disk, then try again: what was downloaded is kept'
+
 /** What to do, where the code says it. */
 const hints: Readonly<Record<string, string>> = {
+  ENOSPC: FULL_HINT,
+  EDQUOT: FULL_HINT,
+  EPERM: 'Something protects this file, or another program holds it: allow the game folder there, then try again',
   EACCES: 'Run the launcher as the account that installed it, or install into a folder of your own',
   EROFS: 'The disk is read-only: install elsewhere',
 }
@@ -250,6 +264,33 @@ function systemErrorOf(error: unknown): NodeJS.ErrnoException | undefined {
   if (!(error instanceof Error) || error instanceof KeyturnError) return undefined
   const { code } = error as NodeJS.ErrnoException
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? error : undefined
+}
+
+/** What an operation meets whose install was moved away under it. */
+export function folderGone(folder: string, cause?: unknown): LauncherError {
+  return new LauncherError('LA_FOLDER_GONE', `Cannot find the folder of the game: "${printable(folder, 1000)}"`, {
+    details: { path: folder },
+    hint: 'Connect its disk, or start the launcher with the folder where the game is now',
+    cause,
+  })
+}
+
+/** Codes of a disk that takes nothing more: full, or read-only. */
+const TAKES_NOTHING = new Set(['ENOSPC', 'EDQUOT', 'EROFS'])
+
+/** Whether a disk takes nothing more; what is on it can be read all the same. */
+export function takesNothing(error: unknown): boolean {
+  const code = error instanceof LauncherError ? error.details['errno'] : systemErrorOf(error)?.code
+  return typeof code === 'string' && TAKES_NOTHING.has(code)
+}
+
+/** Writes what a start can do without: where the disk takes nothing, it is left out. */
+export async function whereDiskTakes(write: () => Promise<void>): Promise<void> {
+  try {
+    await write()
+  } catch (error) {
+    if (!takesNothing(error)) throw error
+  }
 }
 
 /**

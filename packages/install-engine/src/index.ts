@@ -1,5 +1,5 @@
 export { createEngine } from './engine.ts'
-export { LauncherError, launcherErrors } from './errors.ts'
+export { diskError, folderGone, LauncherError, launcherErrors } from './errors.ts'
 export { keepSettings, settingsFor, storedSettings, toEngineOptions, withAccessCode } from './install-settings.ts'
 export { launcherVersion } from './options.ts'
 export { parseAccessCode, parseSettings, readAccessCode } from './settings.ts'

@@ -1,10 +1,10 @@
 import { existsSync, realpathSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { readSettings, writeSettings } from './settings.ts'
 import type { Settings } from './settings.ts'
+import { makeUpdatesFolder } from './disk/disk.ts'
 import { layoutOf } from './disk/layout.ts'
 import type { EngineOptions } from './options.ts'
 import { diskError, LauncherError } from './errors.ts'
@@ -115,7 +115,7 @@ export function toEngineOptions(
 export async function keepSettings(folder: string, settings: Settings, fs: FileSystem = nodeFileSystem): Promise<void> {
   const layout = layoutFor(folder)
   try {
-    await mkdir(layout.updates, { recursive: true, mode: 0o700 })
+    await makeUpdatesFolder(fs, layout)
     const stored = await readSettings(fs, layout)
     if (JSON.stringify(stored) !== JSON.stringify(settings)) await writeSettings(fs, layout, settings)
   } catch (error) {

@@ -78,6 +78,11 @@ export interface EngineOptions {
    * identity.
    */
   readonly runtimeKeys?: RuntimeKeyProvider | undefined
+  /**
+   * Whether the folder is made where it is not there; default true. A launcher that runs for an install says false: one
+   * that was moved away is not installed again in its old place.
+   */
+  readonly makesFolder?: boolean | undefined
   /** Told everything; must not throw. */
   readonly onEvent?: ((event: EngineEvent) => void) | undefined
   /** Whether `launcher.log` is written; default true. */

@@ -2,14 +2,16 @@ import { randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { KeyturnError, OneAtATime, PrimitivesError } from '@keyturn/primitives'
-import { lockFile, pathExists } from '@keyturn/primitives/node'
-import { diskError, LauncherError } from './errors.ts'
+import { inspectLock, lockFile, pathExists } from '@keyturn/primitives/node'
+import type { Lock } from '@keyturn/primitives/node'
+import { diskError, folderGone, LauncherError, takesNothing } from './errors.ts'
 import type { ApplyContext } from './place/apply.ts'
 import { readSmallFile, writeSmallFile } from './disk/disk.ts'
 import type { EngineEventBody, EngineState } from './events.ts'
 import { HttpClient } from './fetch/http.ts'
 import { layoutOf } from './disk/layout.ts'
 import type { Layout } from './disk/layout.ts'
+import { readState } from './disk/state-file.ts'
 import { LogFile } from './log-file.ts'
 import type { LogLevel } from './log-file.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -74,7 +76,10 @@ export class Session {
   static async open(options: ResolvedOptions): Promise<Session> {
     const wanted = resolve(options.folder)
     try {
-      if (!(await pathExists(wanted, options.fs))) await options.fs.mkdir(wanted, { recursive: true })
+      if (!(await pathExists(wanted, options.fs))) {
+        if (options.makesFolder === false) throw folderGone(wanted)
+        await options.fs.mkdir(wanted, { recursive: true })
+      }
     } catch (error) {
       throw diskError(error, `use the folder "${wanted}"`)
     }
@@ -125,7 +130,15 @@ export class Session {
    * @throws LauncherError `LA_LOCKED` when another launcher is at work; disk errors as `LA_DISK_FULL`, `LA_IO` ….
    */
   async exclusively<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
-    return await this.#operations.run(() => this.#alone(run))
+    return await this.#operations.run(() => this.#alone(run, false))
+  }
+
+  /**
+   * As {@link exclusively}, for what can do without writing: on a disk that is full or read-only it runs too, unless
+   * another launcher is at work or a crash left something to bring to an end.
+   */
+  async exclusivelyIfNeeded<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
+    return await this.#operations.run(() => this.#alone(run, true))
   }
 
   /** Runs something short once nobody is at work here, and keeps everybody from beginning meanwhile. */
@@ -154,22 +167,20 @@ export class Session {
     })
   }
 
-  async #alone<T>(run: (recovery: Recovery) => Promise<T>): Promise<T> {
-    const { fs, clock, lockWaitMs } = this.options
+  async #alone<T>(run: (recovery: Recovery) => Promise<T>, mayOnlyRead: boolean): Promise<T> {
+    const { fs, clock } = this.options
     this.enter('lock')
     try {
       await prepareFolders(fs, this.layout, process.getuid?.())
-      const lock = await lockFile(this.layout.lock, { waitMs: lockWaitMs, fs }).catch((error: unknown) => {
-        throw asLocked(error, `Cannot work on "${this.layout.root}": another launcher is at work there`)
-      })
+      const lock = await this.#lock(mayOnlyRead)
       try {
         this.enter('recover')
-        return await run(await recover(this.apply, this.emit, clock()))
+        return await run(await this.#recover(lock, mayOnlyRead))
       } finally {
-        await lock.release()
+        await lock?.release()
       }
     } catch (error) {
-      const reported = diskError(error, 'work on the install')
+      const reported = await this.problem(error)
       // For the log alone: the caller gets the error itself.
       if (reported instanceof KeyturnError)
         this.#log?.event({ at: clock(), type: 'notice', code: reported.code, message: reported.message }, 'error')
@@ -177,6 +188,48 @@ export class Session {
     } finally {
       this.enter(this.background ?? 'idle')
     }
+  }
+
+  /** What an operation ends with: disk errors in words, and whatever follows from an install that was moved away. */
+  async problem(error: unknown): Promise<unknown> {
+    const reported = diskError(error, 'work on the install')
+    if (!(reported instanceof LauncherError) || reported.code !== 'LA_IO') return reported
+    return (await pathExists(this.layout.root, this.options.fs)) ? reported : folderGone(this.layout.root, error)
+  }
+
+  /** The lock of the install; `undefined` where the disk does not even take that and it is not needed. */
+  async #lock(mayOnlyRead: boolean): Promise<Lock | undefined> {
+    const { fs, lockWaitMs } = this.options
+    const message = `Cannot work on "${this.layout.root}": another launcher is at work there`
+    try {
+      return await lockFile(this.layout.lock, { waitMs: lockWaitMs, fs })
+    } catch (error) {
+      if (!mayOnlyRead || !takesNothing(error)) throw asLocked(error, message)
+      const { state } = await inspectLock(this.layout.lock, { fs })
+      if (state === 'held') throw new LauncherError('LA_LOCKED', message, { cause: error })
+      const { code, message: why } = diskError(error, 'write to the install') as LauncherError
+      this.emit({ type: 'notice', code, message: why })
+      return undefined
+    }
+  }
+
+  /** Brings what a crash left to its end; on a disk that takes nothing only where there is nothing to do. */
+  async #recover(lock: Lock | undefined, mayOnlyRead: boolean): Promise<Recovery> {
+    const { fs, clock } = this.options
+    let full: unknown
+    try {
+      if (lock !== undefined) return await recover(this.apply, this.emit, clock())
+    } catch (error) {
+      if (!mayOnlyRead || !takesNothing(error)) throw error
+      full = error
+    }
+    if (await pathExists(this.layout.transaction, fs))
+      throw new LauncherError('LA_DISK_FULL', 'Cannot start: an update was cut off, and the disk takes nothing', {
+        hint: 'Free some room on that disk, then start again: the update is finished or undone first',
+        cause: full,
+      })
+    const { state } = await readState(fs, this.layout)
+    return { state, outcome: 'nothing' }
   }
 
   /** Nothing goes on beside the install any longer. */

@@ -51,3 +51,21 @@ describe('a start that is confirmed while something else begins', () => {
     }
   })
 })
+
+describe('a launcher that ends while the client runs', () => {
+  it('leaves a start uncounted that nobody saw fail, so that no good release is taken back for it', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release({ 'client.mjs': 'setTimeout(() => process.exit(1), 60_000)' })
+    const { engine, folder } = await engineFor(publisher, { program: ['client.mjs'] })
+    const { child, exited, leave } = await engine.launch(quiet)
+    expect(await engine.status()).toMatchObject({ failedStarts: 1, confirmed: false, clientPid: child.pid })
+    await leave()
+    const next = await engineFor(publisher, { folder, program: ['client.mjs'] }) // the next launcher
+    expect(await next.engine.status()).toMatchObject({ failedStarts: 0, confirmed: false, clientPid: child.pid })
+    await leave()
+    expect(await next.engine.status()).toMatchObject({ failedStarts: 0 })
+    child.kill()
+    await exited
+    expect(await next.engine.status()).toMatchObject({ clientPid: undefined })
+  })
+})

@@ -119,7 +119,8 @@ describe('a file that another program holds (row 214)', () => {
     const { fs } = held('EBUSY', Number.POSITIVE_INFINITY)
     for (const system of [posixSystem, windowsSystem])
       await expect(renamePatiently({ ...context, lockPatienceMs: 150, fs, system }, 'a', 'b')).rejects.toMatchObject({
-        code: 'EBUSY',
+        code: 'LA_LOCKED',
+        details: { errno: 'EBUSY' },
       })
   })
 })

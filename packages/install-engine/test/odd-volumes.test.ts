@@ -107,6 +107,29 @@ describe('a virus scanner', () => {
     expect(await again.engine.update()).toMatchObject({ outcome: 'updated' })
     expect(await treeText(folder)).toBe(expectedText(next, sha256Hex))
   })
+
+  it('that removes each download at once is named too, and no server is blamed for it (row 400)', async () => {
+    const publisher = await Publisher.create()
+    await publisher.release(files)
+    const { engine, folder } = await engineFor(publisher)
+    await engine.update()
+    const wanted = sha256Hex(noise(400_000, 9))
+    await publisher.release({ ...files, 'b/big': noise(400_000, 9) })
+    const scanned: FileSystem = {
+      ...nodeFileSystem,
+      rename: async (from, to) => {
+        await nodeFileSystem.rename(from, to)
+        if (String(to).endsWith(wanted)) await rm(String(to))
+      },
+    }
+    const run = await engineFor(publisher, { folder, fs: scanned })
+    await expect(run.engine.update()).rejects.toMatchObject({
+      code: 'LA_STAGE_TAMPERED',
+      hint: expect.stringContaining('virus scanner'),
+    })
+    const again = await engineFor(publisher, { folder })
+    expect(await again.engine.update()).toMatchObject({ outcome: 'updated' })
+  })
 })
 
 describe.skipIf(process.getuid?.() !== 0)('an install of another account of this machine', () => {

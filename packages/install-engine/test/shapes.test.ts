@@ -2,7 +2,7 @@ import { chmod, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile 
 import { join } from 'node:path'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { describe, expect, it } from 'vitest'
-import { foldingFileSystem } from './support/folding.ts'
+import { foldingFileSystem, upcase } from './support/folding.ts'
 import { engineFor, installedTree, offline, temporaryFolder } from './support/install.ts'
 import type { TestEngine } from './support/install.ts'
 import { noise, Publisher } from './support/publisher.ts'
@@ -39,12 +39,18 @@ const modeOf = async (path: string): Promise<number> => (await lstat(path)).mode
 const blobs = ({ served }: TestEngine): string[] =>
   served.filter(({ path }) => path.startsWith('files/')).map(({ path }) => path)
 
+interface Remembering {
+  readonly fold?: (name: string) => string
+  /** How often a name is answered for after it is gone. */
+  readonly answers?: number
+}
+
 /**
  * A folding file system that goes on answering for a name it was asked for under one spelling after the file or folder
  * is gone under another, for some questions: what FUSE does for a second.
  */
-function remembering(folder: string): FileSystem {
-  const fs = foldingFileSystem(folder)
+function remembering(folder: string, { fold, answers = 3 }: Remembering = {}): FileSystem {
+  const fs = foldingFileSystem(folder, fold)
   const seen = new Map<string, { stats: object; left: number }>()
   const forget = (path: string): void => void seen.delete(path)
   const answersFor = (path: string): object | undefined => {
@@ -56,7 +62,7 @@ function remembering(folder: string): FileSystem {
   const lstat = async (path: string, options?: object): Promise<unknown> => {
     try {
       const stats = await fs.lstat(path, options as undefined)
-      seen.set(path, { stats, left: 3 })
+      seen.set(path, { stats, left: answers })
       return stats
     } catch (error) {
       const stats = answersFor(path)
@@ -91,7 +97,7 @@ describe('update() where the system still answers for a name that is gone under 
     const [old, fresh] = ['old '.repeat(500), 'new '.repeat(700)]
     const first = { 'data/readme/a': old, 'data/readme/b': old.slice(1) }
     const second = { 'data/README/a': fresh, 'data/README/b': fresh.slice(1) }
-    const { publisher, folder, fs } = await between(first, second, undefined, remembering)
+    const { publisher, folder, fs } = await between(first, second, undefined, (install) => remembering(install))
     const { engine } = await engineFor(publisher, { folder, fs, lowSpace: true })
     expect((await engine.update()).outcome).toBe('updated')
     expect(await texts(folder)).toEqual(second)
@@ -100,11 +106,25 @@ describe('update() where the system still answers for a name that is gone under 
   it('puts a folder where a file was, also when an earlier part of the same update removed it', async () => {
     const second = { 'DATA/a': 'a'.repeat(2500), c: 'c'.repeat(2000) }
     const first = { data: 'old '.repeat(400), c: 'c'.repeat(1000) }
-    const { publisher, folder, fs } = await between(first, second, undefined, remembering)
+    const { publisher, folder, fs } = await between(first, second, undefined, (install) => remembering(install))
     const { engine } = await engineFor(publisher, { folder, fs, lowSpace: true })
     expect((await engine.update()).outcome).toBe('updated')
     expect(await texts(folder)).toEqual(second)
   })
+})
+
+it('update() waits for a remembered name although the player has a file whose name is alike (row 300)', async () => {
+  const { engine, folder } = await between(
+    { 'ä/STRASSE': 'old', keep: 'x' },
+    { 'Ä/STRASSE': 'new', keep: 'x' },
+    async (install) => {
+      await mkdir(join(install, 'ä/straße'))
+      await writeFile(join(install, 'ä/straße/own'), 'mine')
+    },
+    (install) => remembering(install, { fold: upcase, answers: 5 }),
+  )
+  expect((await engine.update()).outcome).toBe('updated')
+  expect(Object.values(await texts(folder)).toSorted()).toEqual(['mine', 'new', 'x'])
 })
 
 describe('update() where names change in spelling only, on a file system that folds them, (row 300)', () => {

@@ -9,7 +9,7 @@ import { faultFileSystem } from '@keyturn/primitives/testing'
 import { describe, it } from 'vitest'
 import type { UpdateResult } from '../src/index.ts'
 import { patienceMs } from './support/campaign.ts'
-import { foldingFileSystem, spelledPath } from './support/folding.ts'
+import { foldingFileSystem, spelledPath, upcase } from './support/folding.ts'
 import { foldingMount } from './support/folding-mount.ts'
 import { engineFor, offline, temporaryFolder } from './support/install.ts'
 import type { Served } from './support/install.ts'
@@ -348,13 +348,6 @@ class Chain {
 
 function sameFile(path: string, other: string): boolean {
   return foldPath(path) === foldPath(other)
-}
-
-/** How FAT, exFAT and NTFS compare names: letter by letter. */
-function upcase(path: string): string {
-  return Array.from(path, (letter) =>
-    letter.toUpperCase().length === letter.length ? letter.toUpperCase() : letter,
-  ).join('')
 }
 
 /** The start of a path that another one names, in the path's own spelling. */

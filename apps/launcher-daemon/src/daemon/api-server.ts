@@ -112,9 +112,9 @@ export class ApiServer {
     return `unix:${path}`
   }
 
-  /** Ends every connection. */
-  async close(): Promise<void> {
-    this.#stream.close()
+  /** Ends every connection; `isReplaced` as in {@link Daemon.close}. */
+  async close(isReplaced = false): Promise<void> {
+    this.#stream.close(isReplaced)
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     this.#server.closeAllConnections()
     await closed

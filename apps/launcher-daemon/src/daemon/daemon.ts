@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isRecord, parseStrictJson, PrimitivesError } from '@keyturn/primitives'
 import { inspectLock, lockFile, writeFileAtomic } from '@keyturn/primitives/node'
-import { keepSettings, LauncherError, updatesFolder } from '@keyturn/install-engine'
+import { diskError, keepSettings, LauncherError, updatesFolder } from '@keyturn/install-engine'
 import { ApiServer } from './api-server.ts'
 import type { ApiServerOptions } from './api-server.ts'
 import { Supervisor } from './supervisor.ts'
@@ -28,7 +28,12 @@ export interface Daemon {
   pageAddress(): string
   /** Pages that listen now. */
   readonly openPages: number
-  close(): Promise<void>
+  /**
+   * Ends it.
+   *
+   * @param isReplaced - A newer launcher starts at once, with a window of its own: the present ones close.
+   */
+  close(isReplaced?: boolean): Promise<void>
 }
 
 /** A launcher that ends stops its download first; a setup that waits for it goes on after this time. */
@@ -56,7 +61,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const stateFolder = options.stateFolder ?? join(folder, updatesFolder)
   await mkdir(stateFolder, { recursive: true, mode: 0o700 })
   const lock = await lockFile(daemonLock(stateFolder)).catch((error: unknown) => {
-    if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
+    if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED')
+      throw diskError(error, `run for "${folder}"`)
     throw new LauncherError('LA_LOCKED', `A launcher already runs for "${folder}"`, {
       hint: 'Open its page with keyturn-launcher open',
       cause: error,
@@ -64,7 +70,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   })
   const supervisor = new Supervisor({ ...options, folder })
   const server = new ApiServer(supervisor, options)
-  const address = await server.listen(options)
+  const address = await listen(server, options, stateFolder)
   if (setup === undefined) await keepSettings(folder, options.settings)
   const api = new TextEncoder().encode(`${JSON.stringify({ address, token: server.token })}\n`)
   // Means nothing once this process is gone, and a slow disk takes its time to sync while the player waits.
@@ -78,13 +84,28 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     get openPages() {
       return server.openPages
     },
-    async close() {
-      await server.close()
+    async close(isReplaced = false) {
+      await server.close(isReplaced)
       await supervisor.stop()
       await rm(apiFile(stateFolder), { force: true })
       await lock.release()
     },
   }
+}
+
+/**
+ * Listens where a launcher that was killed did: its page finds this one, and says that it has to be opened again instead
+ * of waiting for a launcher that never comes back.
+ */
+async function listen(server: ApiServer, options: DaemonOptions, stateFolder: string): Promise<string> {
+  const { port, socket } = options
+  const left =
+    port === undefined && socket === undefined ? await readApiFile(stateFolder).catch(() => undefined) : undefined
+  const before =
+    left === undefined ? undefined : /"http:\/\/127\.0\.0\.1:(\d{1,5})\/"/.exec(new TextDecoder().decode(left))?.[1]
+  if (before === undefined) return await server.listen(options)
+  // Somebody else may have it now.
+  return await server.listen({ ...options, port: Number(before) }).catch(() => server.listen(options))
 }
 
 /** Reads the file with the daemon's address and token; never through a link. */
@@ -146,7 +167,8 @@ export async function askForPage(folder: string, stateFolder: string = join(fold
  */
 export async function withoutDaemon<T>(stateFolder: string, run: () => Promise<T>): Promise<T> {
   const lock = await lockFile(daemonLock(stateFolder)).catch((error: unknown) => {
-    if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED') throw error
+    if (!(error instanceof PrimitivesError) || error.code !== 'PRIM_LOCKED')
+      throw diskError(error, 'look for a launcher that runs')
     throw new LauncherError('LA_LOCKED', 'The launcher of this install runs', {
       hint: 'End it with keyturn-launcher quit',
       cause: error,

@@ -96,8 +96,13 @@ export class EventStream {
     return this.#responses.size
   }
 
-  /** Ends every stream. */
-  close(): void {
+  /**
+   * Ends every stream.
+   *
+   * @param isReplaced - A newer launcher starts, with a window of its own.
+   */
+  close(isReplaced = false): void {
+    if (isReplaced) this.#send('replaced', '{}')
     clearInterval(this.#keepAlive)
     clearTimeout(this.#timer)
     this.#stopListening()

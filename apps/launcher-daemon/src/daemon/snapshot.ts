@@ -151,6 +151,7 @@ export function untouchedStatus(folder: string, settings: Settings & { readonly 
     offeredNotes: undefined,
     confirmed: false,
     failedStarts: 0,
+    clientPid: undefined,
     canRollBack: false,
     unfinished: undefined,
     next: undefined,

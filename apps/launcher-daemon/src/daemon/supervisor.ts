@@ -1,7 +1,9 @@
 // Long because everything that the launcher does goes through one object that holds its state.
+import { existsSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import {
   createEngine,
+  folderGone,
   keepSettings,
   LauncherError,
   storedSettings,
@@ -24,6 +26,7 @@ import { Ahead } from './ahead.ts'
 import { limitFor, whyWait } from './download-policy.ts'
 import type { WaitReason } from './download-policy.ts'
 import { isMetered } from './metered.ts'
+import { OtherClient } from './other-client.ts'
 import { openSettings, shown, untouchedStatus } from './snapshot.ts'
 import type {
   Activity,
@@ -48,7 +51,7 @@ const POLICY_MS = 60_000
 /** A server that did not say what the first install would be is asked again after this time, while a page is open. */
 const OFFER_RETRY_MS = 15_000
 
-const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS'])
+const OFFLINE_CODES = new Set(['LA_NETWORK', 'LA_TIMEOUT', 'LA_HTTP_STATUS', 'LA_REDIRECT'])
 
 /**
  * Runs one engine for a long time: one activity at a time, checks on an interval, and every change goes to all
@@ -70,6 +73,13 @@ export class Supervisor {
   #isAsked = false
   /** A start gave up its update for another one. */
   #isUpdateOwed = false
+  readonly #otherClient = new OtherClient({
+    findClient: async () => (await this.#engine.status()).clientPid,
+    changed: () => {
+      this.applyPolicy()
+      this.#tell({ type: 'changed' })
+    },
+  })
   readonly #offer = new FirstOffer()
   #isMetered: boolean | undefined
   #watchers = 0
@@ -113,6 +123,7 @@ export class Supervisor {
   #makeEngine(): Engine {
     return createEngine({
       ...toEngineOptions(this.#folder, this.#settings),
+      makesFolder: false,
       ...this.#extra,
       onEvent: (event) => {
         this.#tell(event)
@@ -199,6 +210,9 @@ export class Supervisor {
     this.#stop.abort(new LauncherError('LA_PAUSED', 'The launcher is closing'))
     await this.#offer.end()
     await this.#current?.catch(() => undefined)
+    this.#otherClient.stop()
+    // It lives, and the next launcher must not take it for one that did not.
+    await this.#client?.leave().catch(() => undefined)
   }
 
   #current: Promise<unknown> | undefined
@@ -295,14 +309,19 @@ export class Supervisor {
     return reason === undefined
   }
 
+  /** Whether a client runs, whoever started it. */
+  get #isPlaying(): boolean {
+    return this.#client !== undefined || this.#otherClient.isRunning
+  }
+
   #whyWait(bytes: number): WaitReason | undefined {
-    const isPlaying = this.#client !== undefined
+    const isPlaying = this.#isPlaying
     return whyWait(this.#settings, { bytes, isPlaying, isMetered: this.#isMetered, now: new Date() })
   }
 
   /** Begins a download whose time has come, stops one whose time is over, and sets the limit that counts now. */
   applyPolicy(): void {
-    const isPlaying = this.#client !== undefined
+    const isPlaying = this.#isPlaying
     this.#made?.setLimit(limitFor(this.#settings, { isPlaying, isWatched: this.#watchers > 0 }))
     const waiting = this.#waiting
     if (waiting !== undefined && this.#activity === undefined && this.#whyWait(waiting.bytes) === undefined)
@@ -385,13 +404,15 @@ export class Supervisor {
   async snapshot(): Promise<Snapshot> {
     const status =
       this.#setup === undefined ? await this.#engine.status() : untouchedStatus(this.#setup.folder, this.#settings)
+    this.#otherClient.saw(this.#client === undefined && !this.#isStarting && status.clientPid !== undefined)
+    const isGone = this.#setup === undefined && !existsSync(this.#folder)
     return {
       ...status,
       activity: this.#activity,
-      isRunning: this.#client !== undefined,
+      isRunning: this.#isPlaying,
       needsSetup: this.#setup !== undefined,
       offline: this.#offline,
-      lastError: this.#lastError,
+      lastError: isGone ? shown(folderGone(this.#folder)) : this.#lastError,
       lastResult: this.#lastResult,
       waiting: this.#waiting,
       offer: this.#setup === undefined ? undefined : this.#offer.shown,

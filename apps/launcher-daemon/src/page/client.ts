@@ -145,6 +145,7 @@ function showWaiting(now: PageStatus): void {
 
 function show(now: PageStatus): void {
   page.status = now
+  for (const id of ['work', 'setup']) element(id).inert = false
   if (now.settings.language !== undefined && now.settings.language !== page.language) void speak(now.settings.language)
   document.documentElement.lang = page.language
   for (const node of document.querySelectorAll<HTMLElement>('[data-word]')) {
@@ -192,7 +193,23 @@ function show(now: PageStatus): void {
   showProgress(now.progress)
 }
 
+/** The launcher is not there: nothing of what was shown is true any longer, and nothing can be asked for. */
+function showGone(name: 'gone' | 'closedPage'): void {
+  page.status = undefined
+  for (const id of ['work', 'setup']) element(id).inert = true
+  element('progress').hidden = true
+  for (const id of ['state', 'result']) element(id).textContent = ''
+  showBanner('care', say(name))
+}
+
+let isReplaced = false
+
 function take(name: string, data: string): void {
+  if (name === 'replaced') {
+    isReplaced = true
+    page.status = undefined // nothing is lost with this window
+    window.close()
+  }
   if (name === 'status') return show(JSON.parse(data) as PageStatus)
   if (name !== 'progress') return
   const progress = JSON.parse(data) as PageProgress
@@ -220,12 +237,13 @@ const RECONNECT_MS = 1_000
 async function listen(): Promise<void> {
   try {
     const response = await call('/api/events')
-    if (response.status === 403) return showBanner('care', say('closedPage'))
+    if (response.status === 403) return showGone('closedPage')
     if (response.ok) await readEvents(response)
   } catch {
     // the launcher ended or restarts
   }
-  showBanner('care', say('gone'))
+  if (isReplaced) return showGone('closedPage') // where a script may not close the window
+  showGone('gone')
   setTimeout(() => void listen(), RECONNECT_MS)
 }
 

@@ -110,6 +110,7 @@ export const words: Words = {
   'error.key': 'Hru se na tomto počítači nepodařilo odemknout.',
   'error.files': 'Soubory hry chybí, jsou změněné nebo je nelze zapsat. Napraví to Opravit.',
   'error.folder': 'Do této složky hru nelze nainstalovat. Zvolte prázdnou nebo novou.',
+  'error.gone': 'Složka hry tu není: byla přesunuta, nebo není připojen její disk.',
   'error.server': 'Server poslal poškozené soubory. Vaše hra je beze změny.',
   'error.tooOld': 'Tato verze potřebuje novější launcher. Vaše hra je beze změny.',
   'error.start': 'Hru se na tomto počítači nepodařilo spustit.',

@@ -113,6 +113,7 @@ export const words: Words = {
   'error.key': 'Das Spiel konnte auf diesem Computer nicht freigeschaltet werden.',
   'error.files': 'Spieldateien fehlen, sind verändert oder können nicht geschrieben werden. „Reparieren“ behebt das.',
   'error.folder': 'Das Spiel kann nicht in diesen Ordner. Wähle einen leeren oder neuen.',
+  'error.gone': 'Der Ordner des Spiels ist weg: Er wurde verschoben, oder sein Laufwerk ist nicht verbunden.',
   'error.server': 'Der Server hat beschädigte Dateien geschickt. Dein Spiel ist unverändert.',
   'error.tooOld': 'Diese Version braucht einen neueren Launcher. Dein Spiel ist unverändert.',
   'error.start': 'Das Spiel konnte auf diesem Computer nicht gestartet werden.',

@@ -110,6 +110,7 @@ export const words: Words = {
   'error.key': 'No se ha podido desbloquear el juego en este equipo.',
   'error.files': 'Faltan archivos del juego, han cambiado o no se pueden escribir. Reparar lo arregla.',
   'error.folder': 'El juego no puede ir en esta carpeta. Elige una vacía o nueva.',
+  'error.gone': 'La carpeta del juego ya no está: se ha movido o su disco no está conectado.',
   'error.server': 'El servidor ha enviado archivos dañados. Tu juego sigue igual.',
   'error.tooOld': 'Esta versión necesita un lanzador más nuevo. Tu juego sigue igual.',
   'error.start': 'No se ha podido iniciar el juego en este equipo.',

@@ -111,6 +111,7 @@ export const words: Words = {
   'error.key': 'Le jeu n’a pas pu être déverrouillé sur cet ordinateur.',
   'error.files': 'Des fichiers du jeu manquent, ont changé ou ne peuvent pas être écrits. Réparer les rétablit.',
   'error.folder': 'Le jeu ne peut pas aller dans ce dossier. Choisissez-en un vide ou nouveau.',
+  'error.gone': 'Le dossier du jeu est introuvable : il a été déplacé, ou son disque n’est pas connecté.',
   'error.server': 'Le serveur a envoyé des fichiers endommagés. Votre jeu est inchangé.',
   'error.tooOld': 'Cette version demande un lanceur plus récent. Votre jeu est inchangé.',
   'error.start': 'Le jeu n’a pas pu être lancé sur cet ordinateur.',

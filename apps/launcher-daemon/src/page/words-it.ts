@@ -111,6 +111,7 @@ export const words: Words = {
   'error.key': 'Non è stato possibile sbloccare il gioco su questo computer.',
   'error.files': 'Alcuni file del gioco mancano, sono cambiati o non si possono scrivere. Ripara li sistema.',
   'error.folder': 'Il gioco non può andare in questa cartella. Scegline una vuota o nuova.',
+  'error.gone': 'La cartella del gioco non c’è più: è stata spostata o il suo disco non è collegato.',
   'error.server': 'Il server ha inviato file danneggiati. Il tuo gioco è invariato.',
   'error.tooOld': 'Questa versione richiede un launcher più recente. Il tuo gioco è invariato.',
   'error.start': 'Non è stato possibile avviare il gioco su questo computer.',

@@ -110,6 +110,7 @@ export const words: Words = {
   'error.key': 'Nie udało się odblokować gry na tym komputerze.',
   'error.files': 'Brakuje plików gry, są zmienione lub nie można ich zapisać. Naprawianie to usunie.',
   'error.folder': 'Gra nie może trafić do tego folderu. Wybierz pusty lub nowy.',
+  'error.gone': 'Folderu gry nie ma: został przeniesiony albo jego dysk nie jest podłączony.',
   'error.server': 'Serwer przysłał uszkodzone pliki. Twoja gra się nie zmieniła.',
   'error.tooOld': 'Ta wersja wymaga nowszego launchera. Twoja gra się nie zmieniła.',
   'error.start': 'Nie udało się uruchomić gry na tym komputerze.',

@@ -110,6 +110,7 @@ export const words: Words = {
   'error.key': 'O jogo não pôde ser desbloqueado neste computador.',
   'error.files': 'Há arquivos do jogo faltando, alterados ou que não podem ser gravados. Reparar resolve.',
   'error.folder': 'O jogo não pode ficar nesta pasta. Escolha uma vazia ou nova.',
+  'error.gone': 'A pasta do jogo sumiu: foi movida ou o disco dela não está conectado.',
   'error.server': 'O servidor enviou arquivos danificados. Seu jogo não mudou.',
   'error.tooOld': 'Esta versão precisa de um launcher mais novo. Seu jogo não mudou.',
   'error.start': 'Não foi possível iniciar o jogo neste computador.',

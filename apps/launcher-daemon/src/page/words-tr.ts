@@ -110,6 +110,7 @@ export const words: Words = {
   'error.key': 'Oyunun kilidi bu bilgisayarda açılamadı.',
   'error.files': 'Bazı oyun dosyaları eksik, değişmiş ya da yazılamıyor. Onar bunları düzeltir.',
   'error.folder': 'Oyun bu klasöre yüklenemez. Boş ya da yeni bir klasör seç.',
+  'error.gone': 'Oyunun klasörü yok: taşınmış ya da diski bağlı değil.',
   'error.server': 'Sunucu bozuk dosyalar gönderdi. Oyunun değişmedi.',
   'error.tooOld': 'Bu sürüm daha yeni bir başlatıcı istiyor. Oyunun değişmedi.',
   'error.start': 'Oyun bu bilgisayarda başlatılamadı.',

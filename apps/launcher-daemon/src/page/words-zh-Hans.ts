@@ -110,6 +110,7 @@ export const words: Words = {
   'error.key': '无法在此电脑上解锁游戏。',
   'error.files': '游戏文件缺失、被更改或无法写入。“修复”可以解决。',
   'error.folder': '游戏不能安装到此文件夹。请选择空文件夹或新文件夹。',
+  'error.gone': '找不到游戏文件夹：它可能已被移动，或者其磁盘未连接。',
   'error.server': '服务器发送了损坏的文件。您的游戏没有变化。',
   'error.tooOld': '此版本需要更新的启动器。您的游戏没有变化。',
   'error.start': '无法在此电脑上启动游戏。',

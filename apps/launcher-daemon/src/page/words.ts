@@ -129,6 +129,7 @@ export const english = {
   'error.key': 'The game could not be unlocked on this computer.',
   'error.files': 'Some game files are missing, changed or cannot be written. Repair fixes them.',
   'error.folder': 'The game cannot go into this folder. Choose an empty or new one.',
+  'error.gone': 'The folder of the game is gone: it was moved, or its disk is not connected.',
   'error.server': 'The server sent damaged files. Your game is unchanged.',
   'error.tooOld': 'This version needs a newer launcher. Your game is unchanged.',
   'error.start': 'The game could not be started on this computer.',
@@ -206,6 +207,7 @@ export function stateWord(state: string): Word {
 const byCode: Readonly<Record<string, Word>> = {
   LA_BARRED: 'error.refused',
   LA_FOLDER: 'error.folder',
+  LA_FOLDER_GONE: 'error.gone',
   LA_DISK_FULL: 'error.disk',
   LA_ACCESS: 'error.access',
   MAN_LAUNCHER_TOO_OLD: 'error.tooOld',

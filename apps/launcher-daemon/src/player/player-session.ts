@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { LauncherError, storedSettings } from '@keyturn/install-engine'
 import type { Settings } from '@keyturn/install-engine'
+import { pathExists } from '@keyturn/primitives/node'
 import { askForPage, startDaemon } from '../daemon/daemon.ts'
 import type { Daemon } from '../daemon/daemon.ts'
 import type { ChooseOptions } from '../daemon/snapshot.ts'
@@ -55,7 +56,9 @@ export class PlayerSession {
     const { config, stateFolder } = this.#context
     const { installFolder } = await readPlayerState(stateFolder)
     const folder = installFolder ?? defaultFolder(this.#context)
-    const daemon = await this.#startOrShow(folder, installFolder !== undefined || (await holdsInstall(folder)))
+    // A game that was moved away, or whose disk is not there, is not installed again in its old place unasked.
+    const isChosen = installFolder === undefined ? await holdsInstall(folder) : await pathExists(folder)
+    const daemon = await this.#startOrShow(folder, isChosen)
     if (daemon === undefined) return 0
     const update = new SelfUpdate({ ...this.#context, folder: stateFolder })
     const timer = setTimeout(() => void update.confirm(), CONFIRM_MS)
@@ -70,7 +73,7 @@ export class PlayerSession {
       clearTimeout(timer)
       await update.stop()
       await removeHandOver(stateFolder)
-      await daemon.close()
+      await daemon.close(this.#isRenewed)
     }
     await update.confirm()
     if (this.#isRenewed) (this.#context.startAgain ?? startAgain)()

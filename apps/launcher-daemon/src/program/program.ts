@@ -303,7 +303,8 @@ export class LauncherProgram {
       // stdout belongs to the one JSON object
       ...(flags.json === true ? { stdio: ['inherit', 2, 2] } : {}),
     })
-    await keepSettings(folder, settings)
+    // The game runs: what cannot be remembered, on a disk that is full or read-only, is no reason to lose sight of it.
+    await keepSettings(folder, settings).catch((error: unknown) => this.#warn(error, flags))
     const exitCode = await started.exited
     const data = {
       version: started.version,
@@ -319,6 +320,11 @@ export class LauncherProgram {
     if (flags.quiet !== true && flags.json !== true)
       this.#environment.stderr.write(`LA_CLIENT_FAILED: The client ended ${how}\n`)
     return { data: { ...data, client_signal: started.child.signalCode }, text: '', exitCode: exitCodes.no }
+  }
+
+  #warn(error: unknown, { quiet, json }: Flags): void {
+    const { code, message } = asKeyturnError(error)
+    if (quiet !== true && json !== true) this.#environment.stderr.write(`${code}: ${printable(message, 1000)}\n`)
   }
 
   async #run({ folder, settings, flags }: OpenInstall): Promise<Answer> {

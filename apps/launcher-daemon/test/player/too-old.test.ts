@@ -22,6 +22,7 @@ async function player() {
   const root = await temporaryFolder()
   const [stateFolder, folder] = [join(root, '.launcher'), join(root, 'game')]
   await mkdir(stateFolder, { mode: 0o700 })
+  await mkdir(folder)
   await writePlayerState(stateFolder, folder)
   await writeFile(join(root, 'chromium'), '#!/bin/sh\n')
   await chmod(join(root, 'chromium'), 0o755)

@@ -51,6 +51,23 @@ export class LauncherApi {
     return (await response.json()) as Status
   }
 
+  /** Waits until an event brings a status that is wanted: as the page sees it, also what is gone in a moment. */
+  async untilEvent(isWanted: (status: Status) => boolean): Promise<void> {
+    const stop = new AbortController()
+    const response = await fetch(`${this.#address}api/events`, {
+      headers: { authorization: `Bearer ${this.#token}` },
+      signal: stop.signal,
+    })
+    let rest = ''
+    for await (const part of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      const blocks = (rest + part).split('\n\n')
+      rest = blocks.pop() ?? ''
+      const found = blocks.map((block) => /^event: status\ndata: (.*)$/.exec(block)?.[1])
+      if (found.some((data) => data !== undefined && isWanted(JSON.parse(data) as Status))) break
+    }
+    stop.abort()
+  }
+
   /** Waits until a status is as wanted. */
   async until(isDone: (status: Status) => boolean): Promise<void> {
     while (!isDone(await this.get('status'))) await new Promise((resolve) => setTimeout(resolve, 50))

@@ -5,8 +5,9 @@ import { basename, dirname, join } from 'node:path'
 import { foldPath } from '@keyturn/manifest'
 import { nodeFileSystem, syncFolder, systemErrorCode, writeFileAtomic } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
-import { LauncherError } from '../errors.ts'
+import { folderGone, LauncherError } from '../errors.ts'
 import { hostSystem } from './host-system.ts'
+import type { Layout } from './layout.ts'
 
 /** Bytes read at a time. */
 export const READ_SIZE = 1024 * 1024
@@ -131,6 +132,20 @@ export async function readSmallFile(fs: FileSystem, path: string, maxBytes: numb
 /** Writes a small file wholly or not at all, for this user only. */
 export async function writeSmallFile(fs: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
   await writeFileAtomic(path, bytes, { mode: 0o600, fs })
+}
+
+/**
+ * Makes the launcher's own folder in an install; never the install itself, which may have been moved away.
+ *
+ * @throws LauncherError `LA_FOLDER_GONE`.
+ */
+export async function makeUpdatesFolder(fs: FileSystem, { root, updates }: Layout): Promise<void> {
+  try {
+    await fs.mkdir(updates, { mode: 0o700 })
+  } catch (error) {
+    if (isAbsent(error)) throw folderGone(root, error)
+    if (systemErrorCode(error) !== 'EEXIST') throw error
+  }
 }
 
 /** Removes a file if it is there. */

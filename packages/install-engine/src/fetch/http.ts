@@ -51,13 +51,14 @@ export function httpError(
   code: LauncherErrorCode,
   problem: string,
   url: string,
-  extra: { status?: number; cause?: unknown } = {},
+  extra: { status?: number; cause?: unknown; hint?: string } = {},
 ): LauncherError {
-  const { status, cause } = extra
+  const { status, cause, hint } = extra
   const host = URL.canParse(url) ? new URL(url).host : 'the server'
   return new LauncherError(code, `Cannot fetch from ${host}: ${problem}`, {
     details: { url: shownUrl(url), status },
     cause,
+    hint,
   })
 }
 
@@ -122,6 +123,7 @@ export class HttpClient {
       if (redirects >= this.#limits.maxRedirects || next === undefined || next.origin !== new URL(url).origin) {
         throw httpError('LA_REDIRECT', `the server redirects to ${next?.origin ?? 'nowhere'}`, url, {
           status: answer.status,
+          hint: 'If this network wants you to sign in, do so in a browser first',
         })
       }
       url = next.href

@@ -22,8 +22,11 @@ const MAX_MAP_BYTES = 64 * 1024 * 1024
 const FLUSH_BYTES = 8 * 1024 * 1024
 const FLUSH_MS = 2_000
 
-/** Pieces of a file without an index. */
-export const PLAIN_CHUNK_SIZE = 1024 * 1024
+/**
+ * Pieces of a file without an index: what a connection brought before it broke counts from this size on, so that a
+ * network that cuts every connection early gets there too.
+ */
+export const PLAIN_CHUNK_SIZE = 128 * 1024
 
 /** The pieces of a file that has no index. */
 export function plainChunks(size: number): Chunk[] {
@@ -152,12 +155,12 @@ export class PartFile {
    *
    * @param keepsWrong - Leave a file with another hash as a part, without a map, for {@link PartFile.claim}.
    * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing else is left of
-   *   it).
+   *   it); `removed` when somebody else deleted it.
    */
   async finish(
     { signal, onBytes }: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},
     keepsWrong = false,
-  ): Promise<FileIdentity | undefined> {
+  ): Promise<FileIdentity | 'removed' | undefined> {
     await this.#flushing
     this.#unflushed = 0 // the whole is checked and synced below; a map is of no more use
     const staged = join(this.#folder, this.sha256)
@@ -169,6 +172,7 @@ export class PartFile {
     await this.#closeHandle()
     const found = await look(this.#fs, staged)
     if (identity !== undefined && found.kind === 'file' && sameIdentity(found.identity, identity)) return identity
+    if (found.kind === 'nothing') return 'removed'
     if (identity === undefined && keepsWrong && found.kind === 'file') await this.#fs.rename(staged, this.#part)
     else await removeFile(this.#fs, staged)
     return undefined

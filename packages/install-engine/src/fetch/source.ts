@@ -5,6 +5,7 @@ import type { Mirror } from '@keyturn/manifest'
 import { LauncherError } from '../errors.ts'
 import { shownUrl } from './proxy.ts'
 import type { HttpAnswer, HttpClient } from './http.ts'
+import { isHtml, isWebPage } from './web-page.ts'
 import { isNear, systemResolveHost } from './near-name.ts'
 import type { ResolveHost } from './near-name.ts'
 
@@ -219,7 +220,8 @@ export class Source {
           headers: { ...options.headers?.(), ...this.#accessHeaders(host, path) },
           signal: options.signal,
         })
-        if (answer.status === 403 && host === this.#origin && !isBlob(path)) {
+        // The server says it in its own form; a page for people comes from something in between.
+        if (answer.status === 403 && host === this.#origin && !isBlob(path) && !isHtml(answer.headers)) {
           answer.discard()
           throw accessError(this.#accessCode)
         }
@@ -305,7 +307,9 @@ export class Source {
         path,
         async (answer) => {
           if (answer.status !== 200) throw statusError(answer.status, path)
-          return await collect(answer, maxBytes, path)
+          const bytes = await collect(answer, maxBytes, path)
+          if (isWebPage(bytes)) throw webPageError(path)
+          return bytes
         },
         { signal: options.signal, headers, ...(options.host === undefined ? {} : { host: options.host }) },
       )
@@ -335,10 +339,28 @@ function accessError(given: string | undefined): LauncherError {
   )
 }
 
+const SIGN_IN = 'Sign in to this network in a browser first, or use another one'
+
+/** Statuses that are not the server's own. */
+const BETWEEN: Readonly<Record<number, { readonly who: string; readonly hint: string }>> = {
+  407: { who: 'the proxy', hint: 'Put the name and the password for the proxy into its address' },
+  511: { who: 'the network', hint: SIGN_IN },
+}
+
 /** The error for a status that brings nothing. */
 export function statusError(status: number, path: string): LauncherError {
-  return new LauncherError('LA_HTTP_STATUS', `Cannot fetch "${path}": the server answers ${status}`, {
+  const { who = 'the server', hint } = BETWEEN[status] ?? {}
+  return new LauncherError('LA_HTTP_STATUS', `Cannot fetch "${path}": ${who} answers ${status}`, {
     details: { url: path, status },
+    hint,
+  })
+}
+
+/** A page for people where a document was asked for. */
+function webPageError(path: string): LauncherError {
+  return new LauncherError('LA_REDIRECT', `Cannot fetch "${path}": a web page came in its place`, {
+    details: { url: path },
+    hint: SIGN_IN,
   })
 }
 

@@ -1,6 +1,6 @@
 import type { FileIdentity } from '../disk/disk.ts'
 import type { WantedFile } from '../disk/settled-file.ts'
-import { LauncherError } from '../errors.ts'
+import { LauncherError, SCANNER_HINT } from '../errors.ts'
 import { blobPath, hashError, PartDownload } from './download.ts'
 import type { DownloadContext } from './download.ts'
 import { PartFile, plainChunks } from './part-file.ts'
@@ -78,6 +78,7 @@ async function tryBlob(
   const error = await fill(download, part, seed)
   if (error === undefined) {
     const identity = await finish(context, part, keepsWrong)
+    if (identity === 'removed') return { error: removed(blob), isWrong: false }
     if (identity !== undefined) return { identity }
     for (const base of download.senders) {
       liars.add(base)
@@ -93,11 +94,18 @@ async function tryBlob(
   throw error
 }
 
+function removed({ sha256 }: WantedFile): LauncherError {
+  return new LauncherError('LA_STAGE_TAMPERED', `Cannot stage "${sha256}": another program deletes it`, {
+    details: { sha256 },
+    hint: SCANNER_HINT,
+  })
+}
+
 async function finish(
   context: DownloadContext,
   part: PartFile,
   keepsWrong: boolean,
-): Promise<FileIdentity | undefined> {
+): Promise<FileIdentity | 'removed' | undefined> {
   try {
     const onBytes = (count: number): void => context.meter.did({ disk: count })
     return await part.finish({ signal: context.signal, onBytes }, keepsWrong)

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { foldPath } from '@keyturn/manifest'
 import { pathExists } from '@keyturn/primitives/node'
-import { LauncherError } from '../errors.ts'
+import { LauncherError, SCANNER_HINT } from '../errors.ts'
 import { hashIfFile, look, placeInside, removeFile, sameIdentity, syncFolders } from '../disk/disk.ts'
 import type { FileIdentity } from '../disk/disk.ts'
 import { FolderGuard, inTheWay } from '../disk/folder-guard.ts'
@@ -280,7 +280,7 @@ function tampered(step: TransactionStep, what: string): LauncherError {
     `Cannot install "${step.path}": its downloaded file ${what} after it was verified`,
     {
       details: { path: step.path },
-      hint: 'A virus scanner may hold it for suspicious: allow the install folder there, then update again',
+      hint: SCANNER_HINT,
     },
   )
 }

@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { printable } from '@keyturn/primitives'
 import { systemErrorCode } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { isAbsent, listFolder, look, removeFile, syncFolders } from '../disk/disk.ts'
+import { LauncherError } from '../errors.ts'
 import { hostSystem } from '../disk/host-system.ts'
 import type { HostSystem } from '../disk/host-system.ts'
 import type { Layout } from '../disk/layout.ts'
@@ -44,6 +46,18 @@ async function moveAcross(fs: FileSystem, from: string, to: string): Promise<voi
   await removeFile(fs, from)
 }
 
+function held(cause: unknown, errno: string, from: string, to: string): LauncherError {
+  return new LauncherError(
+    'LA_LOCKED',
+    `Cannot replace "${printable(to, 1000)}": another program holds it (${errno})`,
+    {
+      details: { errno, path: to, from },
+      hint: 'Close the programs that use the files of the game, a virus scan among them, then try again',
+      cause,
+    },
+  )
+}
+
 /**
  * Renames; a file held by another program is waited for, from 0.1 s growing to 2 s (MUST-27). Across volumes the file
  * is copied.
@@ -60,7 +74,8 @@ export async function renamePatiently(context: MoveContext, from: string, to: st
         await moveAcross(context.fs, from, to)
         return 'copied'
       }
-      if (!(context.system ?? hostSystem).heldCodes.has(code) || performance.now() + waitMs > deadline) throw error
+      if (!(context.system ?? hostSystem).heldCodes.has(code)) throw error
+      if (performance.now() + waitMs > deadline) throw held(error, code, from, to)
       await sleep(waitMs)
     }
   }

@@ -86,8 +86,25 @@ export async function preflight(
     )
   }
   checkRequirements(options.requires, free)
+  await checkFileCount(fs, layout, plan)
   await checkWritable(fs, layout, plan)
   return { bytes, isLow }
+}
+
+/** Files and folders of the launcher's own that an update makes. */
+const OWN_FILES = 24
+
+/** Some volumes hold a number of files, and no more however small they are. */
+async function checkFileCount(fs: FileSystem, layout: Layout, { writes }: Plan): Promise<void> {
+  if (writes.length === 0) return
+  const { files, ffree } = await fs.statfs(layout.staging)
+  const needed = writes.length + OWN_FILES
+  if (!(files > 0) || ffree >= needed) return // none: the volume does not say, or makes room as it needs
+  throw new LauncherError(
+    'LA_DISK_FULL',
+    `Cannot update: ${needed} files have to be made on the volume of "${layout.root}", which has room for ${ffree}`,
+    { details: { files: needed, freeFiles: ffree }, hint: 'Delete files on that disk, then try again' },
+  )
 }
 
 const SYSTEM_NAMES: Readonly<Record<string, string>> = { win32: 'windows', darwin: 'macos', linux: 'linux' }

@@ -11,7 +11,7 @@ import { FolderGuard } from '../disk/folder-guard.ts'
 import { removeEmptyFolders } from './move.ts'
 import { layoutOf } from '../disk/layout.ts'
 import type { Layout } from '../disk/layout.ts'
-import { LauncherError } from '../errors.ts'
+import { diskError, LauncherError } from '../errors.ts'
 
 const POLL_MS = 50
 
@@ -36,12 +36,20 @@ export interface UninstallResult {
  * Removes what the launcher installed: files with exactly the bytes of the installed manifest, then `.updates`. What
  * the user changed or added stays. Nobody installs, downloads or plays meanwhile.
  *
- * @throws LauncherError `LA_NOT_INSTALLED`; `LA_LOCKED` when a launcher is at work or the client runs: nothing is
- *   removed.
+ * @throws LauncherError `LA_NOT_INSTALLED`; `LA_LOCKED` when a launcher is at work or the client runs, `LA_PERMISSION` on
+ *   a disk that is read-only: nothing is removed.
  */
-export async function uninstall(
+export async function uninstall(folder: string, options: UninstallOptions = {}): Promise<UninstallResult> {
+  try {
+    return await uninstallFrom(folder, options)
+  } catch (error) {
+    throw diskError(error, `uninstall "${folder}"`)
+  }
+}
+
+async function uninstallFrom(
   folder: string,
-  { fs = nodeFileSystem, linkedFolders, lockWaitMs = 0 }: UninstallOptions = {},
+  { fs = nodeFileSystem, linkedFolders, lockWaitMs = 0 }: UninstallOptions,
 ): Promise<UninstallResult> {
   const layout = layoutOf(await fs.realpath(folder))
   await requireInstalled(fs, layout, folder)

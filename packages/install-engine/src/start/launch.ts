@@ -4,7 +4,7 @@ import { cleanEnvironment, deliveryNamed } from '@keyturn/runtime-key/node'
 import type { ChildCommand, RuntimeKeyDelivery } from '@keyturn/runtime-key/node'
 import type { RuntimeKey } from '@keyturn/runtime-key'
 import { KeyturnError } from '@keyturn/primitives'
-import { LauncherError } from '../errors.ts'
+import { diskError, LauncherError, whereDiskTakes } from '../errors.ts'
 import { forgetClient, rememberClient, runningClient } from '../disk/client-process.ts'
 import { DeviceKey } from './device-key.ts'
 import { HashCache } from '../disk/hash-cache.ts'
@@ -31,6 +31,11 @@ export interface StartedClient {
   readonly exited: Promise<number | null>
   /** Whether the start counted as good: it lived long enough or ended well. */
   readonly confirmed: Promise<boolean>
+  /**
+   * For a launcher that ends while the client runs: a start of which nobody has seen yet whether it lives counts neither
+   * way.
+   */
+  leave(): Promise<void>
 }
 
 /** How a client is started. */
@@ -67,7 +72,7 @@ async function heal(
     concurrency: 16,
     signal: options.signal,
   })
-  await cache.save(fs, session.layout.hashCache)
+  await whereDiskTakes(() => cache.save(fs, session.layout.hashCache))
   const bad = plan.writes.filter(({ file }) => file.required)
   if (bad.length === 0) return plan.modes.length === 0 ? state : await restoreModes(session, installed, state, options)
   const paths = bad
@@ -113,8 +118,9 @@ async function restoreModes(
 ): Promise<InstallState> {
   try {
     return await repair(session, installed, state, options)
-  } catch (error) {
+  } catch (thrown) {
     options.signal?.throwIfAborted()
+    const error = diskError(thrown, 'give back permissions')
     if (!(error instanceof KeyturnError) || error.kind === 'bug') throw error
     session.emit({ type: 'notice', code: error.code, message: error.message })
     return state
@@ -188,7 +194,10 @@ export async function startClient(
   let child: ChildProcess
   try {
     options.signal?.throwIfAborted()
-    if (!state.confirmed) await writeState(fs, session.layout, { ...state, failedStarts: state.failedStarts + 1 })
+    if (!state.confirmed) {
+      const counted = { ...state, failedStarts: state.failedStarts + 1 }
+      await whereDiskTakes(() => writeState(fs, session.layout, counted))
+    }
     session.enter('launch')
     child = await startChild(session, command, key)
   } catch (error) {
@@ -199,7 +208,7 @@ export async function startClient(
     key?.dispose()
   }
   const pid = child.pid ?? -1
-  await rememberClient(fs, session.layout, pid)
+  await whereDiskTakes(() => rememberClient(fs, session.layout, pid))
   session.emit({ type: 'child', event: 'started', pid })
   session.enter('confirm')
   const watched = watch(session, child, pid, installed)
@@ -286,13 +295,14 @@ function watch(
   child: ChildProcess,
   pid: number,
   installed: InstalledRelease,
-): Pick<StartedClient, 'exited' | 'confirmed'> {
+): Pick<StartedClient, 'exited' | 'confirmed' | 'leave'> {
+  let isOpen = true
   const exited = new Promise<number | null>((resolve) => {
     if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode)
     else child.once('exit', (code) => resolve(code))
   })
   const reported = exited.then(async (exitCode) => {
-    await forgetClient(session.options.fs, session.layout)
+    await forgetClient(session.options.fs, session.layout).catch(() => undefined) // it says which process, and that ended
     session.emit({ type: 'child', event: 'exited', pid, exitCode })
     return exitCode
   })
@@ -302,13 +312,24 @@ function watch(
     void exited.then(() => clearTimeout(timer))
   })
   const confirmed = Promise.race([livesLong, exited.then((code) => code === 0)]).then(async (isGood) => {
+    isOpen = false
     // Not beside an update or a rollback: it writes the same state, and lives on the files that are let go here.
     if (isGood) await session.aside(() => confirm(session, installed, pid))
     return isGood
   })
   confirmed.catch(() => undefined) // a start that cannot be written down is counted as failed next time
   reported.catch(() => undefined)
-  return { exited: reported, confirmed }
+  const leave = async (): Promise<void> => {
+    if (isOpen) await session.aside(() => uncount(session, installed))
+    isOpen = false
+  }
+  return { exited: reported, confirmed, leave }
+}
+
+async function uncount({ options: { fs }, layout }: Session, { manifestSha256 }: InstalledRelease): Promise<void> {
+  const { state } = await readState(fs, layout)
+  if (state.installed?.manifestSha256 !== manifestSha256 || state.confirmed || state.failedStarts === 0) return
+  await writeState(fs, layout, { ...state, failedStarts: state.failedStarts - 1 })
 }
 
 async function confirm(session: Session, installed: InstalledRelease, pid: number): Promise<void> {

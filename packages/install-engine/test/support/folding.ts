@@ -22,15 +22,24 @@ export function spelledPath(root: string, path: string, fold?: (name: string) =>
   return place
 }
 
+/** How FAT, exFAT and NTFS compare names: letter by letter. */
+export function upcase(path: string): string {
+  return Array.from(path, (letter) =>
+    letter.toUpperCase().length === letter.length ? letter.toUpperCase() : letter,
+  ).join('')
+}
+
 /**
  * A file system that keeps the spelling of names and does not tell them apart by it, as on Windows and macOS, below one
  * real folder.
+ *
+ * @param fold - What a name becomes where names are compared.
  */
-export function foldingFileSystem(root: string): FileSystem {
+export function foldingFileSystem(root: string, fold: (name: string) => string = foldPath): FileSystem {
   const real = (path: unknown): string => {
     const text = String(path)
     if (!text.startsWith(root + sep)) return text
-    return spelledPath(root, text.slice(root.length + 1).replaceAll(sep, '/'))
+    return spelledPath(root, text.slice(root.length + 1).replaceAll(sep, '/'), fold)
   }
   /** Where a new name goes: its folders as they are spelled, itself as given. */
   const fresh = (path: unknown): string => {
