@@ -309,7 +309,7 @@ describe.skipIf(!existsSync(main))('states of trust, by the real program', () =>
     server.lie = undefined
   })
 
-  it('a captive portal in place of a manifest is not a wrong signature: what is installed plays, online too (row 199)', async () => {
+  it('a captive portal in place of a manifest is not a wrong signature: what is installed plays, online too (rows 199, 414)', async () => {
     server.lie = undefined
     const made = await installed()
     await publisher.release(filesOf('two'), m2pack())

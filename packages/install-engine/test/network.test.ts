@@ -189,3 +189,30 @@ describe('the clock of the machine', () => {
     expect(requests).toBeLessThan(20) // nothing was given up and asked for again
   })
 })
+
+describe('a network that wants its users to sign in first', () => {
+  const page = '\n<!DOCTYPE html><title>Welcome</title><h1>Sign in</h1>'
+  it.each([
+    [200, 'LA_REDIRECT', /web page/, /Sign in to this network/],
+    [403, 'LA_HTTP_STATUS', /answers 403/, undefined],
+    [407, 'LA_HTTP_STATUS', /the proxy answers 407/, /password for the proxy/],
+    [511, 'LA_HTTP_STATUS', /the network answers 511/, /Sign in to this network/],
+  ])(
+    'and answers %i with a page refuses no release: what is installed plays (row 414)',
+    async (status, code, words, hint) => {
+      const publisher = await Publisher.create()
+      await publisher.release({ 'game.mjs': 'process.exitCode = 0' })
+      const { engine, folder } = await engineFor(publisher, { program: ['game.mjs'] })
+      await engine.update()
+      const portal: Fetch = () =>
+        Promise.resolve(new Response(page, { status, headers: { 'content-type': 'text/html; charset=utf-8' } }))
+      const there = await engineFor(publisher, { folder, program: ['game.mjs'], fetch: portal })
+      const error = await there.engine.update().catch((thrown: unknown) => thrown as { hint?: string })
+      expect(error).toMatchObject({ code, message: expect.stringMatching(words) })
+      if (hint !== undefined) expect((error as { hint?: string }).hint).toMatch(hint)
+      expect(await there.engine.status()).toMatchObject({ trust: 'current', refused: undefined })
+      const { exited } = await there.engine.launch({ stdio: ['ignore', 'ignore', 'ignore'] })
+      expect(await exited).toBe(0)
+    },
+  )
+})
