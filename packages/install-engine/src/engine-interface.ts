@@ -70,7 +70,7 @@ export interface EngineStatus {
   readonly offeredNotes: string | undefined
   readonly confirmed: boolean
   readonly failedStarts: number
-  /** The client that runs from this install, whichever launcher started it. */
+  /** The client that runs from this install, started by any launcher. */
   readonly clientPid: number | undefined
   readonly canRollBack: boolean
   /** The release that an update is on its way to file by file; until it is there nothing can be played. */

@@ -2,7 +2,7 @@ const LOOK_MS = 2_000
 
 /** What looking for a client needs of the launcher around it. */
 export interface OtherClientHost {
-  /** Process of the client that runs from the install, whoever started it. */
+  /** Process of the client that runs from the install, started by any launcher. */
   readonly findClient: () => Promise<number | undefined>
   readonly changed: () => void
 }

@@ -309,7 +309,7 @@ export class Supervisor {
     return reason === undefined
   }
 
-  /** Whether a client runs, whoever started it. */
+  /** Whether a client runs, started here or by another launcher. */
   get #isPlaying(): boolean {
     return this.#client !== undefined || this.#otherClient.isRunning
   }

@@ -220,11 +220,7 @@ export class Source {
           headers: { ...options.headers?.(), ...this.#accessHeaders(host, path) },
           signal: options.signal,
         })
-        // The server says it in its own form; a page for people comes from something in between.
-        if (answer.status === 403 && host === this.#origin && !isBlob(path) && !isHtml(answer.headers)) {
-          answer.discard()
-          throw accessError(this.#accessCode)
-        }
+        this.#requireAccess(answer, host, path)
         this.#wasAnswered ||= !host.isLan
         pauseAtLeastMs = (answer.retryAfterSeconds ?? 0) * 1000
         const result = await this.#use(answer, host, path, use)
@@ -253,6 +249,13 @@ export class Source {
         await this.#pause(failures, pauseAtLeastMs, options.signal)
       }
     }
+  }
+
+  /** A 403 of the server itself, in its own form: a page for people comes from something in between. */
+  #requireAccess(answer: HttpAnswer, host: Host, path: string): void {
+    if (answer.status !== 403 || host !== this.#origin || isBlob(path) || isHtml(answer.headers)) return
+    answer.discard()
+    throw accessError(this.#accessCode)
   }
 
   /** The code goes to the server itself, and with documents only: blobs are public, mirrors are strangers. */
