@@ -1,4 +1,5 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { openArchiveFile } from '@keyturn/m2pack-format/node'
 import { parseHead, parseHeadEnvelope, parseManifest } from '@keyturn/manifest'
@@ -97,19 +98,34 @@ async function versionsBelow(tree: string): Promise<number[]> {
 const keyFile = ({ files }: ReleaseManifest): string =>
   files.find(({ path }) => path === 'runtime-key.json')?.sha256 ?? ''
 
+/** How many threads a command starts beside its own. */
+async function threadsOf(...args: string[]): Promise<number> {
+  let threads = 0
+  const count = (): void => void (threads += 1)
+  process.on('worker', count)
+  try {
+    await succeed(...args)
+  } finally {
+    process.off('worker', count)
+  }
+  return threads
+}
+
 describe('archives of format version 2', () => {
   it('stay so when a release is scheduled and when everything is encrypted again; a manifest says so', async () => {
     await released('1.0', {}, '--format-version', '2')
     expect(warnings).toContain('Launchers from before format version 2 refuse this release (MAN_CRITICAL)')
     expect(warnings).not.toContain('players download them whole')
     await prepared('1.1', { 'data/boss-of-the-winter.txt': 'nobody may read this before the time\n'.repeat(3000) })
-    await succeed('release', 'schedule', '1.1', '--at', at(1))
+    // Both archives share them: one set of threads opens and packs everything.
+    const most = Math.min(64, availableParallelism()) - 1
+    expect(await threadsOf('release', 'schedule', '1.1', '--at', at(1))).toBe(most)
     expect(await shownManifest('1.1')).toMatchObject({ archiveFormat: 2, critical: ['archive_format'] })
     const { tree } = (await readReleases((await world.home()).paths, 'stable')).find(
       ({ manifest }) => manifest.version === '1.1',
     )!
     expect(await versionsBelow(tree)).toEqual([2, 2])
-    await succeed('rotate', 'content', '--full')
+    expect(await threadsOf('rotate', 'content', '--full')).toBe(most)
     const newest = (await readReleases((await world.home()).paths, 'stable')).at(-1)!
     expect(newest.manifest).toMatchObject({ archiveFormat: 2, critical: ['archive_format'] })
     expect(await versionsBelow(newest.tree)).toEqual([2, 2])

@@ -4,6 +4,7 @@ import type { PlainForm, SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { segmentAad } from './keys.ts'
 import type { SlotKey } from './keys.ts'
+import { roomFor } from './room.ts'
 import { checkZstdFrame } from './zstd-frame.ts'
 
 /** Plaintexts below this are stored as they are. */
@@ -167,13 +168,13 @@ export class Scratch {
 
   /** Room for decrypted bytes. */
   opened(length: number): Uint8Array {
-    if (this.#opened.length < length) this.#opened = new Uint8Array(length)
+    if (this.#opened.length < length) this.#opened = new Uint8Array(roomFor(length))
     return this.#opened
   }
 
   /** Room for plaintext. */
   plain(length: number): Uint8Array {
-    if (this.#plain.length < length) this.#plain = new Uint8Array(length)
+    if (this.#plain.length < length) this.#plain = new Uint8Array(roomFor(length))
     return this.#plain
   }
 }

@@ -155,7 +155,7 @@ function previousPayloads(
 }
 
 function jobOf(build: ThreadedBuild, checksWhole: boolean): BuildJob {
-  const { input, plan, format, slots, descriptor } = build
+  const { input, plan, format, slots, crew, descriptor } = build
   const stop = stopFlag()
   return {
     kind: 'build',
@@ -169,6 +169,7 @@ function jobOf(build: ThreadedBuild, checksWhole: boolean): BuildJob {
     slots: shareSecrets(slots.secrets),
     newest: slots.newest,
     previous: previousPayloads(build, checksWhole),
+    threads: crew.size,
     stop,
     progress: new SharedProgress().counts,
   }

@@ -2,6 +2,7 @@ import { printable } from '@keyturn/primitives'
 import { isOpenedInside, systemErrorCode } from '@keyturn/primitives/node'
 import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
 import { M2pError } from '../errors.ts'
+import { roomFor } from '../room.ts'
 
 const INITIAL_BYTES = 1024 * 1024
 const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])
@@ -65,7 +66,7 @@ export class BuildInput {
   /** Reads a small file whole; asking for one byte too many shows whether it grew. */
   readSmall(file: number): Uint8Array {
     const size = this.#files.sizes[file] as number
-    if (size + 1 > this.#bytes.length) this.#bytes = new Uint8Array(size + 1)
+    if (size + 1 > this.#bytes.length) this.#bytes = new Uint8Array(roomFor(size + 1))
     const descriptor = this.#open(file)
     try {
       let done = 0
@@ -83,7 +84,7 @@ export class BuildInput {
 
   /** Reads into the reused buffer; good until the next read. */
   read(descriptor: number, position: number, length: number, path: string): Uint8Array {
-    if (length > this.#bytes.length) this.#bytes = new Uint8Array(length)
+    if (length > this.#bytes.length) this.#bytes = new Uint8Array(roomFor(length))
     for (let done = 0; done < length;) {
       const count = readSync(descriptor, this.#bytes, done, length - done, position + done)
       if (count === 0) throw changed(path)

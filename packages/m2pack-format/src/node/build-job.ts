@@ -23,6 +23,8 @@ export interface BuildJob {
   /** The slot that new files go under. */
   readonly newest: number
   readonly previous: PreviousPayloads | undefined
+  /** How many threads share the job. */
+  readonly threads: number
   readonly stop: StopFlag
   readonly progress: BigInt64Array<SharedArrayBuffer>
 }

@@ -2,7 +2,7 @@ import { ContentCutter, createSha256, sha256, utf8Decode } from '@keyturn/primit
 import { closeSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { canCarry, cutLengths, placeFile } from '../build-plan.ts'
-import { maxStoredSize, readEntry, segmentAt } from '../entries.ts'
+import { readEntry, segmentAt } from '../entries.ts'
 import type { EntryRecord } from '../entries.ts'
 import { M2pError } from '../errors.ts'
 import type { SlotKey } from '../keys.ts'
@@ -16,12 +16,15 @@ import { SealedUnits } from './sealed-units.ts'
 import type { SealedPiece } from './sealed-units.ts'
 import { SharedProgress, slotKeys } from './shared.ts'
 import { FORM, SharedTable } from './shared-table.ts'
-import type { Unit } from './shared-table.ts'
-import { UnitBuffer } from './unit-buffer.ts'
 import { readAt } from './window-reader.ts'
 
-/** Sealed bytes that a thread keeps before it waits for the thread whose unit comes first. */
-const MAX_PENDING_BYTES = 8 * 1024 * 1024
+/** Sealed bytes in flight, of all threads: then a thread waits for the one whose unit comes first. */
+export const MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
+
+/** A thread's part of it: at least a unit that waits and one that is sealed meanwhile. */
+export function bytesInFlightOf(threads: number, unitCapacity: number): number {
+  return Math.max(Math.floor(MAX_BYTES_IN_FLIGHT / threads), 2 * unitCapacity)
+}
 
 /** A thread's share of packing files. */
 export class BuildShare implements Share<undefined> {
@@ -30,7 +33,6 @@ export class BuildShare implements Share<undefined> {
   readonly #slots: Map<number, SlotKey>
   readonly #progress: SharedProgress
   readonly #sealed: SealedUnits
-  #buffer = new UnitBuffer()
   readonly #scratch = new Scratch()
   readonly #input: BuildInput
   /** Segments of the file that was looked at last: its other segments come next. */
@@ -40,7 +42,7 @@ export class BuildShare implements Share<undefined> {
     this.#job = job
     this.#table = new SharedTable(job.table)
     this.#input = new BuildInput({ root: job.root, paths: job.paths, sizes: job.table.sizes })
-    this.#sealed = new SealedUnits(this.#table, job)
+    this.#sealed = new SealedUnits(this.#table, job, bytesInFlightOf(job.threads, this.#table.unitCapacity))
     this.#slots = slotKeys(job.slots)
     this.#progress = new SharedProgress(job.progress)
   }
@@ -48,7 +50,7 @@ export class BuildShare implements Share<undefined> {
   turn(): Turn {
     if (this.#hashNext()) return 'more'
     this.#sealed.flush()
-    if (this.#sealed.byteCount > MAX_PENDING_BYTES) return 'blocked'
+    if (!this.#sealed.arena.hasRoom(this.#table.unitCapacity)) return 'blocked'
     const unit = this.#table.takeUnit()
     if (unit !== undefined) {
       this.#seal(unit)
@@ -64,6 +66,11 @@ export class BuildShare implements Share<undefined> {
 
   close(): void {
     for (const slot of this.#slots.values()) slot.wipe()
+  }
+
+  /** Bytes that are sealed and not yet written. */
+  get bytesInFlight(): number {
+    return this.#sealed.arena.bytesInFlight
   }
 
   get #segmentSize(): number {
@@ -133,20 +140,10 @@ export class BuildShare implements Share<undefined> {
     const unit = this.#table.unit(number)
     if (unit.segment !== undefined) this.#table.awaitHashed(unit.first)
     const pieces: SealedPiece[] = []
-    this.#buffer = this.#sealed.buffer()
-    this.#buffer.start(this.#capacity(unit))
+    this.#sealed.arena.start(this.#table.capacity(unit))
     if (unit.segment !== undefined) pieces.push(...this.#sealSegment(unit.first, unit.segment))
     else for (let file = unit.first; file < unit.end; file++) pieces.push(this.#sealSmall(file))
-    this.#sealed.add(number, pieces, this.#buffer)
-  }
-
-  /** Most bytes that a unit can take when sealed. */
-  #capacity({ first, end, segment }: Unit): number {
-    if (segment !== undefined)
-      return segment < this.#table.segmentCount(first) ? maxStoredSize(this.#table.plainBytes(first, segment)) : 0
-    let capacity = 0
-    for (let file = first; file < end; file++) capacity += maxStoredSize(this.#table.size(file))
-    return capacity
+    this.#sealed.add(number, pieces)
   }
 
   #sealSmall(file: number): SealedPiece {
@@ -225,9 +222,9 @@ export class BuildShare implements Share<undefined> {
     if (carried !== undefined) return carried
     const plain = readPlain()
     const bytes = compressIfWorthwhile(plain, this.#job.level) ?? plain
-    const { nonce, stored } = cipher.seal(segment, bytes, this.#buffer.room)
+    const { nonce, stored } = cipher.seal(segment, bytes, this.#sealed.arena.room)
     this.#table.setSegment(file, segment, { storedSize: stored.length, nonce })
-    return this.#buffer.take(stored.length)
+    return this.#sealed.arena.take(stored.length)
   }
 
   #carrySegment(cipher: FileCipher, part: FilePart, readPlain: () => Uint8Array): Uint8Array | undefined {
@@ -247,13 +244,13 @@ export class BuildShare implements Share<undefined> {
       if (!fits) continue
       this.#table.setSegment(file, segment, candidate.record)
       this.#table.addCarried(file)
-      return this.#buffer.take(room.length)
+      return this.#sealed.arena.take(room.length)
     }
     return undefined
   }
 
   #readOld({ offset, record }: OldSegment): Uint8Array {
-    const room = this.#buffer.room.subarray(0, record.storedSize)
+    const room = this.#sealed.arena.room.subarray(0, record.storedSize)
     readAt((this.#job.previous as PreviousPayloads).descriptor, room, offset)
     return room
   }
@@ -280,7 +277,7 @@ export class BuildShare implements Share<undefined> {
     let { offset } = old
     for (let index = 0; index < segment; index++) offset += segmentAt(old, index).storedSize
     const record = segmentAt(old, segment)
-    const room = this.#buffer.room.subarray(0, record.storedSize)
+    const room = this.#sealed.arena.room.subarray(0, record.storedSize)
     readAt(previous.descriptor, room, offset)
     if (!cipher.isGenuine(segment, room, record.nonce)) {
       if (count === 1) return undefined
@@ -290,7 +287,7 @@ export class BuildShare implements Share<undefined> {
     if (segment === 0)
       this.#table.raiseForm(file, old.compression === 'zstd' ? FORM.carriedCompressed : FORM.carriedPlain)
     this.#table.setSegment(file, segment, record)
-    return this.#buffer.take(record.storedSize)
+    return this.#sealed.arena.take(record.storedSize)
   }
 
   /** Whether every segment of a large file is genuine: found out with its first one, the others wait for the answer. */
@@ -312,9 +309,9 @@ export class BuildShare implements Share<undefined> {
     const { level } = this.#job
     const compressed = segment === 0 ? compressIfWorthwhile(plain, level) : this.#compressFurther(file, plain)
     if (segment === 0) this.#table.raiseForm(file, compressed === undefined ? FORM.plain : FORM.compressed)
-    const { nonce, stored } = cipher.seal(segment, compressed ?? plain, this.#buffer.room)
+    const { nonce, stored } = cipher.seal(segment, compressed ?? plain, this.#sealed.arena.room)
     this.#table.setSegment(file, segment, { storedSize: stored.length, nonce })
-    return this.#buffer.take(stored.length)
+    return this.#sealed.arena.take(stored.length)
   }
 
   /** Compresses before it is known whether the file is compressed, rather than wait for the thread that finds out. */

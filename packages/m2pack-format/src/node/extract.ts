@@ -26,6 +26,8 @@ export interface ExtractOptions extends OpenFileOptions {
   readonly overwrite?: boolean
   /** Threads; default: as many as the machine has cores. */
   readonly jobs?: number
+  /** Threads that several calls share, in place of own ones; the caller closes it. */
+  readonly crew?: Crew | undefined
   /** Told after every file. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** Stops between two files, with the signal's reason. */
@@ -118,7 +120,7 @@ export async function extractArchive(path: string, target: string, options: Extr
   requireText(target, 'target')
   requireMembers(options, 'options', [])
   if (options.contentKey === undefined) throw new TypeError('Extraction needs a content key')
-  const crew = new Crew(options.jobs)
+  const crew = options.crew ?? new Crew(options.jobs)
   try {
     return await withArchiveFile(path, options, async (archive) => {
       const entries = selectEntries(archive, options.paths)
@@ -134,7 +136,7 @@ export async function extractArchive(path: string, target: string, options: Extr
       return extractFresh(archive, entries, resolve(target), work)
     })
   } finally {
-    await crew.close()
+    if (crew !== options.crew) await crew.close()
   }
 }
 

@@ -1,13 +1,14 @@
 import { writeSync } from 'node:fs'
 import type { SharedTable } from './shared-table.ts'
 import { alignUp } from '../layout.ts'
-import { UnitBuffer } from './unit-buffer.ts'
+import { UnitArena } from './unit-arena.ts'
 
 /** A unit that is sealed and waits for its place in the archive. */
 interface SealedUnit {
   readonly unit: number
   readonly pieces: readonly SealedPiece[]
-  readonly buffer: UnitBuffer
+  /** All of them, one after the other. */
+  readonly bytes: Uint8Array
 }
 
 /** The stored bytes of a file, or of a segment of it. */
@@ -29,13 +30,14 @@ export class SealedUnits {
   readonly #table: SharedTable
   readonly #target: SealedUnitsTarget
   readonly #pending: SealedUnit[] = []
-  #pendingBytes = 0
-  /** Buffers of units that were written. */
-  readonly #spare: UnitBuffer[] = []
+  /** Where the unit that is sealed now goes. */
+  readonly arena: UnitArena
 
-  constructor(table: SharedTable, target: SealedUnitsTarget) {
+  /** @param maxBytes - Sealed bytes that may wait in this thread, with those of the unit that is sealed meanwhile. */
+  constructor(table: SharedTable, target: SealedUnitsTarget, maxBytes: number) {
     this.#table = table
     this.#target = target
+    this.arena = new UnitArena(maxBytes)
   }
 
   /** Units that wait. */
@@ -43,20 +45,9 @@ export class SealedUnits {
     return this.#pending.length
   }
 
-  /** Sealed bytes that wait. */
-  get byteCount(): number {
-    return this.#pendingBytes
-  }
-
-  /** A buffer for the next unit. */
-  buffer(): UnitBuffer {
-    return this.#spare.pop() ?? new UnitBuffer()
-  }
-
-  /** Lets a sealed unit wait. */
-  add(unit: number, pieces: readonly SealedPiece[], buffer: UnitBuffer): void {
-    this.#pending.push({ unit, pieces, buffer })
-    this.#pendingBytes += buffer.bytes.length
+  /** Lets the unit in the arena wait. */
+  add(unit: number, pieces: readonly SealedPiece[]): void {
+    this.#pending.push({ unit, pieces, bytes: this.arena.taken })
   }
 
   /** Writes the units whose place is known. Places follow from path order alone, so bytes do not depend on threads. */
@@ -65,13 +56,12 @@ export class SealedUnits {
       const start = this.#table.start(unit.unit)
       if (start === undefined) return
       this.#pending.shift()
-      this.#pendingBytes -= unit.buffer.bytes.length
       this.#write(unit, start)
-      this.#spare.push(unit.buffer)
+      this.arena.leave()
     }
   }
 
-  #write({ unit, pieces, buffer }: SealedUnit, start: number): void {
+  #write({ unit, pieces, bytes }: SealedUnit, start: number): void {
     const { align, descriptor } = this.#target
     let end = start
     const places = pieces.map((piece) => {
@@ -83,7 +73,7 @@ export class SealedUnits {
       return end - piece.stored.length
     })
     this.#table.setEnd(unit, end)
-    if (end - start === buffer.bytes.length) return writeAt(descriptor, buffer.bytes, start)
+    if (end - start === bytes.length) return writeAt(descriptor, bytes, start)
     // The file was empty: what is not written between aligned payloads is zero.
     for (const [index, { stored }] of pieces.entries()) writeAt(descriptor, stored, places[index] as number)
   }

@@ -1,5 +1,5 @@
 import { M2pError } from '../errors.ts'
-import { recordBytesOf, segmentBytes, segmentCountOf } from '../entries.ts'
+import { maxStoredSize, recordBytesOf, segmentBytes, segmentCountOf } from '../entries.ts'
 import { HEADER_BYTES } from '../limits.ts'
 import { segmentRecord, segmentRecord2 } from '../segment-record.ts'
 import type { FormatVersion } from '../version.ts'
@@ -23,6 +23,8 @@ export const FORM = { undecided: 0, plain: 1, compressed: 2, carriedPlain: 3, ca
 
 const UNIT_FIELDS = 3
 const DIGEST_BYTES = 32
+/** A segment of version 2 is at most so many times the average. */
+const LONGEST_SEGMENT = 4
 /** A wait is only ever this long, so that a stop is noticed. */
 const WAIT_MS = 20
 
@@ -37,6 +39,8 @@ export interface SharedTableMemory {
   readonly large: Float64Array<SharedArrayBuffer>
   /** First file, file after the last, and segment of a large file or -1, of each unit. */
   readonly units: Float64Array<SharedArrayBuffer>
+  /** Most bytes that any unit takes when it is sealed. */
+  readonly unitCapacity: number
   /** The next large file to be hashed, and the next unit. */
   readonly next: Int32Array<SharedArrayBuffer>
   /** Where each unit's payload ends, 0 until known. */
@@ -110,6 +114,25 @@ function planUnits(sizes: readonly number[], plan: TablePlan): number[] {
   return units
 }
 
+/** Most bytes that small files take when they are sealed as one unit. */
+function sealedBytes(sizes: ArrayLike<number>, first: number, end: number): number {
+  let capacity = 0
+  for (let file = first; file < end; file++) capacity += maxStoredSize(sizes[file] as number)
+  return capacity
+}
+
+function capacityOf(units: readonly number[], sizes: readonly number[], { version, segmentSize }: TablePlan): number {
+  const longest = version === 1 ? segmentSize : LONGEST_SEGMENT * segmentSize
+  let capacity = 0
+  for (let at = 0; at < units.length; at += UNIT_FIELDS) {
+    const [first, end, segment] = units.slice(at, at + UNIT_FIELDS) as [number, number, number]
+    const bytes =
+      segment < 0 ? sealedBytes(sizes, first, end) : maxStoredSize(Math.min(longest, sizes[first] as number))
+    capacity = Math.max(capacity, bytes)
+  }
+  return capacity
+}
+
 /** The plan and the results of one build, by name, in memory that all its threads see. */
 export class SharedTable {
   readonly memory: SharedTableMemory
@@ -142,6 +165,7 @@ export class SharedTable {
       firstSegments: shareNumbers(firstSegments),
       large: shareNumbers(large),
       units: shareNumbers(units),
+      unitCapacity: capacityOf(units, sizes, plan),
       next: new Int32Array(new SharedArrayBuffer(8)),
       ends,
       offsets: new Float64Array(new SharedArrayBuffer(files * 8)),
@@ -181,6 +205,17 @@ export class SharedTable {
       end: units[at + 1] as number,
       segment: segment < 0 ? undefined : segment,
     }
+  }
+
+  /** Most bytes that any unit takes when it is sealed. */
+  get unitCapacity(): number {
+    return this.memory.unitCapacity
+  }
+
+  /** Most bytes that a unit takes when it is sealed; of a large file only when it is hashed. */
+  capacity({ first, end, segment }: Unit): number {
+    if (segment === undefined) return sealedBytes(this.memory.sizes, first, end)
+    return segment < this.segmentCount(first) ? maxStoredSize(this.plainBytes(first, segment)) : 0
   }
 
   size(file: number): number {

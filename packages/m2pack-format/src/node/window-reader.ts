@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs'
 import { M2pError } from '../errors.ts'
+import { roomFor } from '../room.ts'
 
 const WINDOW_BYTES = 1024 * 1024
 
@@ -38,7 +39,7 @@ export class WindowReader {
 
   #fill(offset: number, length: number, behind: number): void {
     const wanted = Math.max(length, Math.min(WINDOW_BYTES, behind - offset))
-    if (wanted > this.#window.length) this.#window = new Uint8Array(wanted)
+    if (wanted > this.#window.length) this.#window = new Uint8Array(roomFor(wanted))
     this.#length = 0
     readAt(this.#descriptor, this.#window.subarray(0, wanted), offset)
     this.#start = offset

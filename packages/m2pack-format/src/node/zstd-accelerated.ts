@@ -28,32 +28,46 @@ const PUBLIC_API: SyncCodec = {
     }),
 }
 
-const SAMPLE_SIZES = [200, 5000, 100_000]
-const SAMPLE_LEVELS = [3, 12]
+/** What a codec has to get right before it is used, and the level: each thread tries them when it starts. */
+const SAMPLES: readonly (readonly [size: number, level: number])[] = [
+  [200, 3],
+  [5000, 12],
+  [100_000, 3],
+]
 
 function sampleOf(size: number): Uint8Array {
-  return new Uint8Array(size).map((_, index) => (index * index) >> 7)
+  const sample = new Uint8Array(size)
+  for (let index = 0; index < size; index++) sample[index] = (index * index) >> 7
+  return sample
+}
+
+/** A sample and the frame that the documented functions make of it. */
+interface SampleFrame {
+  readonly sample: Uint8Array
+  readonly frame: Uint8Array
+  readonly level: number
 }
 
 /**
- * Whether a codec gives frames of the prescribed form that it reads again. Not every runtime that says it is Node does:
- * Deno leaves out the size of the content.
+ * Frames of the documented functions; undefined where they are not of the prescribed form, or are not read again. Not
+ * every runtime that says it is Node does: Deno leaves out the size of the content.
  */
-function isSound(codec: SyncCodec): boolean {
+function soundFrames(): readonly SampleFrame[] | undefined {
   try {
-    return SAMPLE_SIZES.every((size) => {
+    return SAMPLES.map(([size, level]) => {
       const sample = sampleOf(size)
-      const frame = codec.compress(sample, 3)
+      const frame = PUBLIC_API.compress(sample, level)
       checkZstdFrame(frame, size)
-      return Buffer.compare(codec.decompress(frame, size), sample) === 0
+      if (Buffer.compare(PUBLIC_API.decompress(frame, size), sample) !== 0) throw new Error('Other bytes')
+      return { sample, frame, level }
     })
   } catch {
-    return false
+    return undefined
   }
 }
 
 /** The private way, if on this Node it gives what the documented one gives. */
-function privateCodec(): SyncCodec | undefined {
+function privateCodec(frames: readonly SampleFrame[]): SyncCodec | undefined {
   try {
     const codec = PrivateZstd.create({
       compressParams,
@@ -61,13 +75,10 @@ function privateCodec(): SyncCodec | undefined {
       bound,
     })
     if (codec === undefined) return undefined
-    for (const size of SAMPLE_SIZES) {
-      const sample = sampleOf(size)
-      for (const level of SAMPLE_LEVELS) {
-        const frame = codec.compress(sample, level)
-        if (Buffer.compare(frame, PUBLIC_API.compress(sample, level)) !== 0) return undefined
-        if (Buffer.compare(codec.decompress(frame, size, new Uint8Array(size)), sample) !== 0) return undefined
-      }
+    for (const { sample, frame, level } of frames) {
+      if (Buffer.compare(codec.compress(sample, level), frame) !== 0) return undefined
+      const plain = codec.decompress(frame, sample.length, new Uint8Array(sample.length))
+      if (Buffer.compare(plain, sample) !== 0) return undefined
     }
     return {
       compress: (bytes, level) => codec.compress(bytes, level),
@@ -80,8 +91,8 @@ function privateCodec(): SyncCodec | undefined {
 
 /** zstd of node:zlib, in the fastest way that works here; undefined where it has none, or none of the right form. */
 function builtIn(): SyncCodec | undefined {
-  if (typeof zlib.zstdCompressSync !== 'function' || !isSound(PUBLIC_API)) return undefined
-  return privateCodec() ?? PUBLIC_API
+  const frames = typeof zlib.zstdCompressSync === 'function' ? soundFrames() : undefined
+  return frames === undefined ? undefined : (privateCodec(frames) ?? PUBLIC_API)
 }
 
 let chosen: SyncCodec | undefined

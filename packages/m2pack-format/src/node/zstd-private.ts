@@ -1,4 +1,5 @@
 import * as zlib from 'node:zlib'
+import { roomFor } from '../room.ts'
 
 // One call into zlib for each frame, on an object that stays: making a stream costs 20 times what a small file does.
 // The object behind a stream of node:zlib is not a documented interface, and a wrong call of it does not throw but ends
@@ -138,7 +139,7 @@ export class PrivateZstd {
     const [, pledgedSize, , , ...rest] = this.#observed.init
     handle.init(this.#params32(level), pledgedSize, state, ignore, ...rest)
     const room = this.#bound(bytes.length)
-    if (this.#output.length < room) this.#output = new Uint8Array(room)
+    if (this.#output.length < room) this.#output = new Uint8Array(roomFor(room))
     handle.writeSync(zlib.constants.ZSTD_e_end, bytes, 0, bytes.length, this.#output, 0, room)
     if (state[1] !== 0) throw new Error('zstd left input behind')
     return this.#output.subarray(0, room - (state[0] as number))

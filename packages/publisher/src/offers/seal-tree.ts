@@ -1,6 +1,6 @@
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { buildFolder, extractArchive } from '@keyturn/m2pack-format/node'
+import { buildFolder, Crew, extractArchive } from '@keyturn/m2pack-format/node'
 import type { ArchiveFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
@@ -35,19 +35,24 @@ export interface SealTreePlan {
 export async function sealTree(home: HomeSession, plan: SealTreePlan): Promise<Map<string, number[]>> {
   await rm(plan.to, { recursive: true, force: true })
   const cuts = new Map<string, number[]>()
-  for (const entry of await readdir(plan.from, { withFileTypes: true, recursive: true })) {
-    plan.signal.throwIfAborted()
-    if (!entry.isFile()) continue
-    const source = join(entry.parentPath, entry.name)
-    const path = source.slice(plan.from.length + 1)
-    const name = path.replaceAll('\\', '/')
-    const target = join(plan.to, path)
-    await mkdir(dirname(target), { recursive: true })
-    if (entry.name.endsWith('.m2p')) cuts.set(name, await sealArchive(home, plan, path))
-    else if (path !== runtimeKeyFile) {
-      const executable = ((await lstat(source)).mode & 0o111) !== 0
-      await copyTreeFile({ source, path: name, executable }, target)
+  const crew = new Crew()
+  try {
+    for (const entry of await readdir(plan.from, { withFileTypes: true, recursive: true })) {
+      plan.signal.throwIfAborted()
+      if (!entry.isFile()) continue
+      const source = join(entry.parentPath, entry.name)
+      const path = source.slice(plan.from.length + 1)
+      const name = path.replaceAll('\\', '/')
+      const target = join(plan.to, path)
+      await mkdir(dirname(target), { recursive: true })
+      if (entry.name.endsWith('.m2p')) cuts.set(name, await sealArchive(home, { ...plan, crew }, path))
+      else if (path !== runtimeKeyFile) {
+        const executable = ((await lstat(source)).mode & 0o111) !== 0
+        await copyTreeFile({ source, path: name, executable }, target)
+      }
     }
+  } finally {
+    await crew.close()
   }
   if (await pathExists(join(plan.from, runtimeKeyFile)))
     await writeRuntimeKeyFile(home, plan.to, asContentKey(plan.key))
@@ -57,7 +62,7 @@ export async function sealTree(home: HomeSession, plan: SealTreePlan): Promise<M
 /** The plain files are in the home for a while, as in a full rotation. */
 async function sealArchive(
   home: HomeSession,
-  { from, offered, to, key, signal }: SealTreePlan,
+  { from, offered, to, key, signal, crew }: SealTreePlan & { readonly crew: Crew },
   path: string,
 ): Promise<number[]> {
   const [source, target] = [join(from, path), join(to, path)]
@@ -69,7 +74,7 @@ async function sealArchive(
     const format = await formatOf(source)
     const verifiers = new Map([[keyId, hexDecode(contentKeyOf(home.description, keyId).verifierPub)]])
     await keys.lend(keyAlias.content(keyId), (secret) =>
-      extractArchive(source, plain, { verifiers, contentKey: { keyId, key: secret }, signal }),
+      extractArchive(source, plain, { verifiers, contentKey: { keyId, key: secret }, crew, signal }),
     )
     const aliases = [keyAlias.content(key.keyId), home.description.aliases.archiveSigning, keyAlias.slot(key.slot)]
     await keys.lendAll(aliases, async ([secret, seed, slot]) => {
@@ -80,6 +85,7 @@ async function sealArchive(
         slots: new Map([[key.slot, slot as Uint8Array]]),
         previous: previous?.archive,
         sealTable: true,
+        crew,
         signal,
       })
     })

@@ -1,6 +1,6 @@
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
-import { buildFolder, extractArchive, rewrapFile } from '@keyturn/m2pack-format/node'
+import { buildFolder, Crew, extractArchive, rewrapFile } from '@keyturn/m2pack-format/node'
 import { hexDecode } from '@keyturn/primitives'
 import { keyAlias } from '../home.ts'
 import { archiveKeyId, contentKeyOf, formatOf } from './archives.ts'
@@ -36,20 +36,29 @@ export interface RotatedTree {
 export async function rotateTree(home: HomeSession, from: string, to: string, change: TreeKeys): Promise<RotatedTree> {
   let archives = 0
   let bytes = 0
-  for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
-    change.signal.throwIfAborted()
-    if (!entry.isFile()) continue
-    const source = join(entry.parentPath, entry.name)
-    const path = source.slice(from.length + 1)
-    const target = join(to, path)
-    if (!entry.name.endsWith('.m2p')) {
-      const executable = ((await lstat(source)).mode & 0o111) !== 0
-      await copyTreeFile({ source, path: path.split(sep).join('/'), executable }, target)
-      continue
+  // Only packing everything again is worth threads; all archives share them.
+  const crew = change.full ? new Crew() : undefined
+  try {
+    for (const entry of await readdir(from, { withFileTypes: true, recursive: true })) {
+      change.signal.throwIfAborted()
+      if (!entry.isFile()) continue
+      const source = join(entry.parentPath, entry.name)
+      const path = source.slice(from.length + 1)
+      const target = join(to, path)
+      if (!entry.name.endsWith('.m2p')) {
+        const executable = ((await lstat(source)).mode & 0o111) !== 0
+        await copyTreeFile({ source, path: path.split(sep).join('/'), executable }, target)
+        continue
+      }
+      await mkdir(dirname(target), { recursive: true })
+      bytes +=
+        crew === undefined
+          ? await rewrap(home, source, target, change)
+          : await rebuild(home, source, target, { ...change, crew })
+      archives += 1
     }
-    await mkdir(dirname(target), { recursive: true })
-    bytes += await (change.full ? rebuild : rewrap)(home, source, target, change)
-    archives += 1
+  } finally {
+    await crew?.close()
   }
   return { archives, bytes }
 }
@@ -81,7 +90,7 @@ async function rebuild(
   home: HomeSession,
   source: string,
   target: string,
-  { keyId, slot, signal }: TreeKeys,
+  { keyId, slot, signal, crew }: TreeKeys & { readonly crew: Crew },
 ): Promise<number> {
   const keys = await home.keys()
   const old = await oldKey(home, source)
@@ -93,6 +102,7 @@ async function rebuild(
       extractArchive(source, plain, {
         verifiers: old.verifiers,
         contentKey: { keyId: old.keyId, key },
+        crew,
         signal,
       }),
     )
@@ -105,6 +115,7 @@ async function rebuild(
           contentKey: { keyId, key: key as Uint8Array },
           signingSeed: seed as Uint8Array,
           slots: new Map([[slot, secret as Uint8Array]]),
+          crew,
           signal,
         }),
     )
