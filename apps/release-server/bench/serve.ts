@@ -262,7 +262,7 @@ async function main(): Promise<void> {
   try {
     console.log(
       `manifest of ${release.manifest.length} bytes; ${rounds} rounds of ${seconds} s, median; one nginx worker, ` +
-        'one server process, wrk on the same machine',
+        `one server process, ${hasWrk ? 'wrk' : 'a driver on Node'} on the same machine`,
     )
     const mine = (path: string): Side => ({ url: url + path, cpu: ownCpu })
     const limit = (path: string): Side => ({ url: nginx + path, cpu: nginxCpu })

@@ -81,6 +81,11 @@ export function largeFiles(root: string): void {
   }
 }
 
+/** One file of a few bytes. */
+export function oneSmallFile(root: string): void {
+  write(root, 'one.txt', Buffer.from('one'))
+}
+
 /** One file that does not compress. */
 export function oneFileOf8MB(root: string): void {
   write(root, 'big.bin', noise('one file', 8e6))

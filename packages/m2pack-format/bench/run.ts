@@ -6,7 +6,7 @@ import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { ed25519PublicKey } from '@keyturn/primitives'
 import { buildArchive, MemorySink, memorySource, openArchive } from '@keyturn/m2pack-format'
-import { corpus, largeFiles, oneFileOf8MB, smallFiles } from './corpus.ts'
+import { corpus, largeFiles, oneFileOf8MB, oneSmallFile, smallFiles } from './corpus.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const scratch = `${existsSync('/dev/shm') ? '/dev/shm' : tmpdir()}/keyturn-m2p-bench`
@@ -69,6 +69,20 @@ function compileLimit(): string | undefined {
   }
 }
 
+/**
+ * What a start costs: Node, the modules, the second thread. It is the same for every corpus, and the limit in C has
+ * nothing like it.
+ */
+function start(operation: string): Timing {
+  const [folder, archive, out] = [`${scratch}/start`, `${scratch}/start.m2p`, `${scratch}/start-out`]
+  corpus(folder, oneSmallFile)
+  const own = (...args: readonly string[]): Timing =>
+    time(process.execPath, [`${here}driver.mjs`, args[0] as string, args[1] as string, args[2] as string, jobs])
+  rmSync(out, { recursive: true, force: true })
+  const built = own('build', folder, archive)
+  return operation === 'build' ? built : own(operation, archive, operation === 'verify' ? '-' : out)
+}
+
 function compare(name: string, folder: string, limit: string): void {
   const [pack, archive] = [`${scratch}/${name}.pack`, `${scratch}/${name}.m2p`]
   const [theirs, ours] = [`${scratch}/out-c`, `${scratch}/out-ts`]
@@ -88,10 +102,13 @@ function compare(name: string, folder: string, limit: string): void {
     const rounds = Array.from({ length: runs }, () => {
       clear()
       const c = time(limit, [operation, ...limitArgs])
-      return { c, one: own(archive, '1'), two: own(`${archive}.v2`, '2') }
+      return { c, one: own(archive, '1'), two: own(`${archive}.v2`, '2'), fixed: start(operation) }
     })
     const ratio = (left: 'one' | 'two', right: 'c' | 'one', of: 'wall' | 'cpu'): string =>
       median(rounds.map((round) => round[left][of] / round[right][of])).toFixed(2)
+    const rest = (version: 'one' | 'two'): string =>
+      median(rounds.map((round) => (round[version].cpu - round.fixed.cpu) / round.c.cpu)).toFixed(2)
+    const fixed = median(rounds.map((round) => round.fixed.cpu)).toFixed(2)
     const seconds = (of: 'c' | 'one' | 'two'): string => median(rounds.map((round) => round[of].wall)).toFixed(2)
     for (const version of ['one', 'two'] as const) {
       const memory = (median(rounds.map((round) => round[version].rssKib)) / 1024).toFixed(0)
@@ -99,7 +116,8 @@ function compare(name: string, folder: string, limit: string): void {
         version === 'one' ? '' : `, to version 1: ${ratio('two', 'one', 'wall')}, ${ratio('two', 'one', 'cpu')}`
       console.log(
         `${name.padEnd(6)} ${operation.padEnd(8)} version ${version === 'one' ? 1 : 2}, ratio to C: ` +
-          `wall ${ratio(version, 'c', 'wall')}, processor ${ratio(version, 'c', 'cpu')}${toFirst}; peak ${memory} MiB  ` +
+          `wall ${ratio(version, 'c', 'wall')}, processor ${ratio(version, 'c', 'cpu')}, ` +
+          `${rest(version)} without a start of ${fixed} s${toFirst}; peak ${memory} MiB  ` +
           `(${seconds(version)} s, C ${seconds('c')} s; level ${level}, ${jobs} threads, median of ${runs})`,
       )
     }
