@@ -23,6 +23,7 @@ const FROM: Readonly<Record<string, string>> = {
   HexVault: 'Keys for data at rest, with the design of its rotation.',
   'KERI and auths': 'Identities whose next key is promised in advance, with their commands.',
   Keyturn: 'What none of them has.',
+  Stories: 'Told by the real programs, from an empty folder to what a player has on disk.',
 }
 
 function readFeatures(): Feature[] {

@@ -1,7 +1,11 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { hexEncode } from '@keyturn/primitives'
 import { HandshakeState, noiseKeyPair, noiseProtocol } from '../src/noise/index.ts'
 import type { CipherState, HandshakeOptions, NoiseKeyPair, NoiseProtocol } from '../src/noise/index.ts'
+import { fetchVectors } from './fetch-vectors.ts'
 import { hex, publishedVectors } from './support.ts'
 
 interface Vector {
@@ -76,6 +80,17 @@ function run(vector: Vector): string | undefined {
   }
   return ciphers === undefined ? 'never finished' : undefined
 }
+
+it('fetchVectors() writes no file with another digest than the published one', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'keyturn-vectors-'))
+  try {
+    await expect(fetchVectors(folder, async () => new Response('{}'))).rejects.toThrow('cacophony.txt has the SHA-256')
+    await expect(fetchVectors(folder, async () => new Response('', { status: 404 }))).rejects.toThrow('answered 404')
+    expect(await readdir(folder)).toEqual([])
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
 
 describe.each([
   ['cacophony', 944],

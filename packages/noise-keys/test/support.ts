@@ -10,9 +10,13 @@ export function ownVectors<Shape>(name: string): Shape {
 
 /** A published vector file, read in place beside the repository; `undefined` where it is not there. */
 export function publishedVectors(name: string): string | undefined {
-  const url = new URL(`../../../../shared/vectors/${name}`, import.meta.url)
-  if (existsSync(url)) return readFileSync(url, 'utf8')
-  console.info(`${name}: the published vectors are not there, skipped`)
+  // What `fetch-vectors.ts` fetched; or a folder of vectors beside the checkout.
+  const places = [`vectors/fetched/${name.replace(/^noise\//, '')}`, `../../../../shared/vectors/${name}`]
+  const url = places.map((place) => new URL(place, import.meta.url)).find((place) => existsSync(place))
+  if (url !== undefined) return readFileSync(url, 'utf8')
+  console.info(
+    `${name}: the published vectors are not there, skipped; "node test/fetch-vectors.ts" fetches those of Noise`,
+  )
   return undefined
 }
 
