@@ -5,6 +5,9 @@ import { join, posix } from 'node:path'
 /** `href="/guides/ci.html#x"`, and the same with `src`; not addresses of other hosts. */
 const ADDRESS = /\b(href|src)="(\/(?!\/)[^"#?]*|)(#[^"]*)?"/g
 
+/** `href="./guides/#x"`: a server answers with the page of the folder, a disk with a list of its files. */
+const FOLDER = /\bhref="(\.{1,2}\/(?:[^"#?]*\/)?)(#[^"]*)?"/g
+
 /** The script of a page. */
 const MODULE = /<script type="module" src="([^"]+)"><\/script>/g
 
@@ -39,10 +42,15 @@ export function openableFromDisk(folder: string, base: string): number {
       if (!existsSync(join(folder, file))) dead.push(`${page}: ${target}`)
       return `${name}="${posix.relative(posix.dirname(page), file)}${fragment}"`
     })
+    const named = text.replace(FOLDER, (_whole, target: string, fragment = '') => {
+      const file = `${target}index.html`
+      if (!existsSync(join(folder, posix.dirname(page), file))) dead.push(`${page}: ${target}`)
+      return `href="${file}${fragment}"`
+    })
     const search = posix.relative(posix.dirname(page), 'search.html')
     writeFileSync(
       path,
-      text.replaceAll(MODULE, (_tag, source: string) => startedByServer(source, search)),
+      named.replaceAll(MODULE, (_tag, source: string) => startedByServer(source, search)),
     )
   }
   if (dead.length > 0) throw new Error(`Links that lead to no page:\n${[...new Set(dead)].join('\n')}`)

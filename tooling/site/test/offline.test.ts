@@ -34,6 +34,13 @@ describe('pages that open from a disk', () => {
     )
   })
 
+  it('name the page of a folder, to which a disk has no answer', () => {
+    expect(opened('<a href="../">x</a><a href="../guides/../#two">y</a>')).toBe(
+      '<a href="../index.html">x</a><a href="../guides/../index.html#two">y</a>',
+    )
+    expect(() => opened('<a href="./nowhere/">')).toThrow('guides/ci.html: ./nowhere/')
+  })
+
   it('start their script only when a server sent them', () => {
     expect(opened('<script type="module" src="/style.css"></script>')).toContain("location.protocol!=='file:'")
   })
