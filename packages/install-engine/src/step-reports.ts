@@ -75,7 +75,7 @@ export class StepReports {
     if (known.includes(name) || known.length >= MAX_STEPS) return
     this.#known = { manifestSha256, steps: [...known, name] }
     await this.#remember(fs, file)
-    const body = { ...(product === undefined ? {} : { product }), channel, version, step }
+    const body = { product, channel, version, step }
     await postQuietly(fetch, reportAddress(server), code === undefined ? body : { ...body, code })
   }
 

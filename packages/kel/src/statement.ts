@@ -74,7 +74,7 @@ export function writeStatement(statement: Statement): Uint8Array {
       sn,
       said,
       sha256: digest,
-      ...(name === undefined ? {} : { name }),
+      name,
       claimed_at: claimedAt,
     }),
   )

@@ -57,6 +57,14 @@ describe('ChunkIndexer', () => {
     expect(index.blobSha256).toEqual(sha256(bytes))
   })
 
+  it('takes cuts that ascend, and no others', () => {
+    for (const cuts of [
+      [1000, 1000],
+      [2000, 1000],
+    ])
+      expect(() => indexOf(noise(10_000, 7), cuts), String(cuts)).toThrow(RangeError)
+  })
+
   it('keeps lengths between the smallest and the longest, around the average', () => {
     const { lengths } = indexOf(noise(8_000_000, 3))
     const inner = Array.from(lengths.slice(0, -1))

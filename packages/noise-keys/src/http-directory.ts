@@ -107,8 +107,8 @@ export function releaseServerDirectory(
   const { clock, ...homeserver } = options
   const relay = relayDirectory({
     relays: [`${base}/pkarr`],
-    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
-    ...(clock === undefined ? {} : { clock }),
+    fetch: options.fetch,
+    clock,
   })
   return { ...combineDirectories([homeserverDirectory({ ...homeserver, url: `${base}/pubky` }), relay]), name: url }
 }

@@ -58,6 +58,13 @@ describe('a call', () => {
     expect(new Set(sent.map(({ headers }) => headers.get('idempotency-key'))).size).toBe(1)
   })
 
+  it.each([404, 405])('frees no blobs on a server that does not know how: %d', async (status) => {
+    expect(await against([() => json({ code: 'SRV_NOT_FOUND' }, status)]).client.freeBlobs(['ab'.repeat(32)])).toEqual(
+      [],
+    )
+    await expect(against([() => json({ code: 'SRV_SCOPE' }, 403)]).client.freeBlobs([])).rejects.toThrow()
+  })
+
   it('escapes every part of an address', async () => {
     const { client, sent } = against([() => json({ code: 'SRV_NOT_FOUND' }, 404)])
     expect(await client.getRelease('a/../b', 'c?d', '1#2')).toBeUndefined()

@@ -22,6 +22,7 @@ describe('a direct upload', () => {
     ['huge parts', { part_bytes: 64 * 1024 * mib, urls: good.urls.slice(0, 1) }],
     ['no numbers', { part_bytes: '8' }],
     ['no address', { urls: ['x', 'y', 'z'] }],
+    ['a name to sign in with', { urls: good.urls.map((url) => url.replace('//', '//name@')) }],
   ])('sends nothing where it should not, whatever the server says: %s', async (_name, wrong) => {
     expect(mayUse({ ...good, ...wrong }, size, new URL('https://updates.example'))).toBe(false)
     const calls: string[] = []
@@ -38,6 +39,21 @@ describe('a direct upload', () => {
       client.uploadBlob({ sha256: 'ab'.repeat(32), size, read: async (_at, count) => new Uint8Array(count) }),
     ).rejects.toThrow()
     expect(calls.filter((call) => !call.startsWith('https://updates.example/'))).toEqual([])
+  })
+
+  it('asks a busy storage again, after a pause that doubles', async () => {
+    let asked = 0
+    const busy: typeof fetch = async (input) => {
+      if (String(input).endsWith(':presign')) return Response.json(good)
+      if (!String(input).startsWith(storage)) return Response.json({ uploaded: true })
+      asked += 1
+      return new Response(null, asked < 3 ? { status: 503 } : { headers: { etag: '"0a"' } })
+    }
+    const pauses: number[] = []
+    const sleep = async (ms: number): Promise<void> => void pauses.push(ms)
+    const client = new ReleaseServerClient('https://updates.example', { fetch: busy, sleep, retryPauseMs: 10 })
+    await client.uploadBlob({ sha256: 'ab'.repeat(32), size, read: async (_at, count) => new Uint8Array(count) })
+    expect([asked, pauses]).toEqual([5, [10, 20]])
   })
 
   it('takes a storage on its own machine from a server on it, and tags only', () => {

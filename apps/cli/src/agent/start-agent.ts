@@ -46,7 +46,7 @@ function firstLine(input: string): Promise<string> {
     stdio: ['pipe', 'pipe', 'ignore'],
     cwd: dirname(process.execPath),
     // Nothing of the environment is its business, secrets least of all.
-    env: { NODE_NO_WARNINGS: '1', ...(SystemRoot === undefined ? {} : { SystemRoot }) },
+    env: { NODE_NO_WARNINGS: '1', SystemRoot },
   })
   return new Promise((resolve, reject) => {
     const failed = (cause?: unknown): void => {

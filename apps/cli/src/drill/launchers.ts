@@ -75,7 +75,7 @@ export class Launchers {
       env: {
         NODE_NO_WARNINGS: '1',
         HOME: dirname(this.#folder),
-        ...(SystemRoot === undefined ? {} : { SystemRoot }),
+        SystemRoot,
       },
     })
     this.#children.push(child)

@@ -269,11 +269,7 @@ function requirementsOf(members: Members): Requirements | undefined {
   const [freeBytes, os, arch] = [requires.bytes('freeBytes'), requires.list('os'), requires.list('arch')]
   const unknown = os?.find((system) => !SYSTEMS.includes(system))
   if (unknown !== undefined) throw requires.wrong('os', `a list of ${SYSTEMS.join(', ')}`)
-  return {
-    ...(freeBytes === undefined ? {} : { freeBytes }),
-    ...(os === undefined ? {} : { os }),
-    ...(arch === undefined ? {} : { arch }),
-  }
+  return { freeBytes, os, arch }
 }
 
 /**

@@ -116,7 +116,7 @@ function run(
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     const { PATH, HOME, SystemRoot } = process.env
-    const env = { PATH, HOME, ...(SystemRoot === undefined ? {} : { SystemRoot }) }
+    const env = { PATH, HOME, SystemRoot }
     const child = spawn(program, [...args], { stdio: ['pipe', 'ignore', 'ignore'], env, signal, windowsHide: true })
     child.once('error', (error) => resolve(problemOf(error)))
     child.once('close', (code) => resolve(code === 0 ? undefined : `it ended with ${code ?? 'a signal'}`))

@@ -37,7 +37,7 @@ async function showStatus(context: Context, flags: VaultFlags): Promise<CommandR
   ])
   const policy = await policyStatus(vault)
   return {
-    data: { vault: vaultPaths(context, flags).path, id: vault.id, keys, ...(policy === undefined ? {} : { policy }) },
+    data: { vault: vaultPaths(context, flags).path, id: vault.id, keys, policy },
     text: `Vault ${vault.id}\n${formatTable(rows)}${policy === undefined ? '' : `\nPolicy: ${policyText(policy)}.`}`,
   }
 }
