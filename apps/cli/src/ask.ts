@@ -22,7 +22,7 @@ export interface AskOptions {
   readonly fromAgent?: (() => Promise<Uint8Array | undefined>) | undefined
 }
 
-/** What a passphrase opens, as its question says, that an agent may hold. */
+/** The label of the only passphrase that an agent may hold. */
 const HOME_PASSPHRASE = 'Passphrase'
 
 /** A question to a person. */
@@ -31,7 +31,7 @@ export interface AskQuestion extends PassphraseQuestion {
   readonly fromAgent?: boolean | undefined
 }
 
-/** Of a passphrase that a person makes up at a prompt: it protects the identity. */
+/** The shortest new passphrase that a prompt accepts: it protects the identity. */
 const MIN_PASSPHRASE_LENGTH = 8
 const MAX_TRIES = 3
 
@@ -83,7 +83,7 @@ export class Ask {
     return this.#options.passphraseFile !== undefined || this.#options.passphraseFd !== undefined
   }
 
-  /** Whether `--yes` was given: questions with a safe answer are not asked. */
+  /** Whether `--yes` was given; then questions with a safe answer are not asked. */
   get agreed(): boolean {
     return this.#options.yes
   }

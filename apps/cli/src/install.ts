@@ -84,7 +84,7 @@ export async function openInstall(context: Context, options: InstallOptions): Pr
   return { folder, settings, engine, end: () => shown.end() }
 }
 
-/** Engine events in the voice of the command line: one bar for what is going on, a warning for each notice. */
+/** Shows engine events as the command line does: one progress bar, and a warning for each notice. */
 class ShownEvents {
   readonly #context: Context
   #bar: Progress | undefined

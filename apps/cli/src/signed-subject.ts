@@ -16,7 +16,7 @@ export async function subjectOf(
   options: { commit?: string | undefined; repo: string },
 ): Promise<Subject> {
   if ((file === undefined) === (options.commit === undefined))
-    throw new CliError('CLI_USAGE', 'Give a file or --commit, one of them')
+    throw new CliError('CLI_USAGE', 'Give either a file or --commit')
   if (options.commit !== undefined) {
     const { id, digest } = await readCommit(options.repo, options.commit)
     return { purpose: 'commit', digest, name: id }

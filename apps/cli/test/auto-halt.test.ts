@@ -1,4 +1,4 @@
-// The real program: a rollout that halts itself because launchers report starts that did not live.
+// The real program: a rollout that halts itself because launchers report failed starts.
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'

@@ -208,7 +208,7 @@ class InstallEngine implements Engine {
     })
   }
 
-  /** An update before a start: what fails here keeps nobody from playing, unless trust says so. */
+  /** An update before a start. A failed update does not stop the start, unless trust does. */
   async #tryUpdate(
     session: Session,
     options: LaunchOptions,
@@ -234,7 +234,7 @@ class InstallEngine implements Engine {
     }
   }
 
-  /** Two starts that did not live: back to the release before. */
+  /** After two failed starts, goes back to the previous release. */
   async #rollBackIfFailing(session: Session, state: InstallState): Promise<InstallState> {
     if (state.confirmed || state.failedStarts < 2 || state.previous === undefined) return state
     session.emit({

@@ -83,7 +83,7 @@ export interface EngineOptions {
    * that was moved away is not installed again in its old place.
    */
   readonly makesFolder?: boolean | undefined
-  /** Told everything; must not throw. */
+  /** Called for every event; must not throw. */
   readonly onEvent?: ((event: EngineEvent) => void) | undefined
   /** Whether `launcher.log` is written; default true. */
   readonly logFile?: boolean | undefined

@@ -137,7 +137,7 @@ function header(reader: Reader): KeystoreHeader {
 /**
  * Reads a whole keystore file under the key of its passphrase.
  *
- * @throws KeystoreError `KEY_PASSPHRASE` (the key is another one), `KEY_DAMAGED`, `KEY_FORMAT`.
+ * @throws KeystoreError `KEY_PASSPHRASE` (wrong key), `KEY_DAMAGED`, `KEY_FORMAT`.
  */
 export function parseKeystoreFile(bytes: Uint8Array, kek: Uint8Array): KeystoreFile {
   const reader = fileReader(bytes)

@@ -100,7 +100,7 @@ export function storedPath(path: string, ymirPrefix: boolean): string {
 
 const scratch = new Uint8Array(MAX_PATH_BYTES)
 
-/** Whether a look at its bytes is enough; text that is longer or no ASCII is another matter. */
+/** Whether a look at its bytes is enough: short ASCII text only. */
 function isPlain(path: string): boolean {
   if (path.length > scratch.length) return false
   for (let at = 0; at < path.length; at++) {

@@ -12,6 +12,7 @@ import {
   writeSlots,
 } from '../src/node/index.ts'
 import { temporaryFolder } from './support/tree.ts'
+import { checkSlots } from '../src/keys.ts'
 
 describe('generateKeyFiles()', () => {
   it('writes lower-case hex, 0600 from the first open whatever the umask, and reads back', async () => {
@@ -153,6 +154,14 @@ describe('key file readers', () => {
     }
     writeFileSync(path, Buffer.alloc(32))
     await expect(readPublicKeyFile(path)).rejects.toMatchObject({ code: 'M2P_KEY_INVALID' })
+  })
+
+  it('number slots from 1 to 2^32 - 1', () => {
+    const secret = new Uint8Array(32)
+    const slot = (number: number) => new Map([[number, secret]])
+    for (const number of [1, 4_294_967_295]) expect(() => checkSlots(slot(number)), String(number)).not.toThrow()
+    for (const number of [0, 1.5, 4_294_967_296])
+      expect(() => checkSlots(slot(number)), String(number)).toThrow(RangeError)
   })
 
   it('read slots line by line', async () => {

@@ -24,7 +24,7 @@ const PARTS = {
   signatures: limits.signaturesBytes,
 } as const
 
-/** Characters of so many bytes in base64. */
+/** Length in base64 of this many bytes. */
 export function base64Length(byteCount: number): number {
   return Math.ceil(byteCount / 3) * 4
 }

@@ -58,7 +58,7 @@ export interface Witnessed {
 export interface Unwitnessed {
   /** Since when, RFC 3339. */
   readonly since: string
-  /** Until when; then only what is installed plays. */
+  /** When it ends; after that, only what is installed can be played. */
   readonly until: string
 }
 

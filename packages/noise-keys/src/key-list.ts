@@ -63,7 +63,7 @@ export interface VerifiedKeyList {
   readonly bytes: Uint8Array
 }
 
-/** Longest list that is read. */
+/** The longest list that is accepted. */
 export const MAX_KEY_LIST_BYTES = 262_144
 /** Days a tombstone outlives the last record of its key. */
 export const TOMBSTONE_GRACE_S = 30 * 86_400
@@ -99,7 +99,10 @@ export function verifyKeyList(identity: Uint8Array, bytes: Uint8Array): Verified
   if (bytes.length > MAX_KEY_LIST_BYTES) fail(`it has ${bytes.length} bytes, at most ${MAX_KEY_LIST_BYTES} are read`)
   const { text, signature } = splitSignature(bytes)
   if (!ed25519Verify(identity, signingBytes(LABELS.keyList, identity, '', text), signature)) {
-    throw new NoiseKeysError('NK_BINDING_SIGNATURE', 'The key list was not signed like this by this identity')
+    throw new NoiseKeysError(
+      'NK_BINDING_SIGNATURE',
+      'The signature of the key list does not verify under this identity',
+    )
   }
   const list = parseList(text)
   if (list.identity !== z32Encode(identity)) fail('it names another identity')
@@ -110,7 +113,7 @@ function splitSignature(bytes: Uint8Array): { text: string; signature: Uint8Arra
   try {
     const [text = '', line = '', ...rest] = utf8Decode(bytes).split('\n')
     if (rest.join('\n') !== '' || rest.length !== 1 || !line.startsWith('sig2='))
-      fail('it is not a line of JSON and a line of signature')
+      fail('it is not one line of JSON and one of signature')
     return { text, signature: base64Decode(line.slice(5)) }
   } catch (error) {
     if (error instanceof NoiseKeysError) throw error
@@ -125,10 +128,10 @@ function parseList(text: string): KeyList {
   } catch (cause) {
     throw new NoiseKeysError('NK_RECORD', 'Cannot read key list: it is not strict JSON', { cause })
   }
-  // One spelling per list, so that its hash is one too.
+  // A list has one spelling, and so one hash.
   if (canonicalJson(value) !== text) fail('it is not canonical JSON')
   const { type, v, ...list } = asObject(value)
-  if (type !== TYPE || v !== 1) fail('its type or version is another')
+  if (type !== TYPE || v !== 1) fail('its type or version is not supported')
   const whole = list as unknown as KeyList
   if (!isNumber(whole.seq) || whole.seq < 1 || !isNumber(whole.ts) || !isNumber(whole.exp) || whole.exp <= whole.ts)
     fail('seq, ts or exp is wrong')

@@ -61,6 +61,9 @@ describe('policies', () => {
     const three = [1, 2, 3].map((n) => `witness w${n} ${vkey(`w${n}.example`, 30 + n)}\n`).join('')
     expect(policyStrength(policy(`${LOG}${three}group g 2 w1 w2 w3\nquorum g\n`))).toEqual({ toDeceive: 2, toBlock: 2 })
     expect(policyStrength(policy(`${LOG}quorum none\n`))).toEqual({ toDeceive: 0, toBlock: 0 })
+    const six = [1, 2, 3, 4, 5, 6].map((n) => `witness w${n} ${vkey(`w${n}.example`, 30 + n)}\n`).join('')
+    const all = policy(`${LOG}${six}group g all w1 w2 w3 w4 w5 w6\nquorum g\n`)
+    expect(policyStrength(all), 'above 4 it is reported as 4').toEqual({ toDeceive: 4, toBlock: 1 })
   })
 
   it.each([

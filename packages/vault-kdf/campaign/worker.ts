@@ -54,7 +54,7 @@ async function check(vault: Vault, name: number, exact: boolean): Promise<void> 
   const bytes = await vault.partition('p').cell('c').open(`n${name}`)
   const view = new DataView(bytes.buffer, bytes.byteOffset)
   const value = view.getUint32(4)
-  // A write whose answer the killed process did not live to see may have been done: one more than acknowledged.
+  // A write may have been done although the process was killed before its answer: one more than acknowledged.
   if (view.getUint32(0) !== name || value < before || (exact && value > before + 1))
     complain(`read n${name}: ${value}, acknowledged ${before}`)
   reads += 1

@@ -26,7 +26,7 @@ export function registerDemo(program: Command, cli: Cli): void {
     .command('demo')
     .description('run the whole story on this machine: publish, install, rotate keys, reject forged releases')
     .option('--input <dir>', 'the tree to release (default: the packages installed with this program)')
-    .option('--dir <dir>', 'a new or empty folder to work in; it stays')
+    .option('--dir <dir>', 'a new or empty folder to work in, which is kept')
     .option('--keep', 'leave server and launcher page running until Ctrl-C, and keep the folder')
   cli.define<DemoFlags>(demo, { example: ['keyturn demo', 'keyturn demo --input ./client --keep'], run: runDemo })
 }

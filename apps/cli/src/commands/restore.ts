@@ -24,7 +24,7 @@ export function registerRestore(program: Command, cli: Cli): void {
       '--backup-passphrase-file <file>',
       'read the passphrase of the backup from a file (default: --passphrase-file)',
     )
-    .option('--share-file <file...>', 'for a backup under shares: file with a share, as many as the set needs')
+    .option('--share-file <file...>', 'for a backup under shares: a file with a share; repeat until the set has enough')
   cli.define<BackupOptions>(restore, {
     example: [
       'keyturn restore /media/stick/keys.backup --home ./keys',

@@ -75,7 +75,7 @@ async function runSign(
 ): Promise<CommandResult> {
   if (options.addProof === true) return await addProof(context, options, file)
   if (options.seal === true && options.unlisted === true)
-    throw new CliError('CLI_USAGE', '--seal and --unlisted contradict each other: give one of them')
+    throw new CliError('CLI_USAGE', '--seal and --unlisted contradict each other: give only one')
   await refuseFrozen(context.homeFolder, context.clock)
   const subject = await subjectOf(file, options)
   const output = options.output ?? `${file ?? ''}.sig`

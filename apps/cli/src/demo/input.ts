@@ -13,11 +13,11 @@ export interface DemoTree {
   readonly skipped: number
 }
 
-/** The demonstration leaves single files above this out of its default input. */
+/** Files larger than this are left out of the default input. */
 const MAX_DEFAULT_FILE_BYTES = 48 * 1024 * 1024
-/** Less shows nothing worth looking at. */
+/** The least that shows anything. */
 const LARGE_ENOUGH_BYTES = 1_000_000
-/** Where the default input ends, so that the demonstration stays one of a minute or two. */
+/** How large the default input becomes: the demonstration takes a minute or two. */
 const ENOUGH_BYTES = 240_000_000
 
 /**

@@ -10,7 +10,7 @@ import { checkSignCommand, commandWords } from './sign-file.ts'
 
 /** A file that would be made. */
 export interface PlannedFile extends Pick<LauncherFile, 'platform' | 'kind' | 'path'> {
-  /** At most so many, as far as that is known before it is made. */
+  /** Upper limit, where one is known before it is made. */
   readonly maxBytes: number | undefined
 }
 

@@ -16,7 +16,7 @@ export interface AheadHost {
   /** Whether nothing else was asked for. */
   readonly isFree: () => boolean
   readonly whyWait: (bytes: number) => WaitReason | undefined
-  /** What the page shows is another thing now. */
+  /** What the page shows has changed. */
   readonly changed: () => void
   /** Looks for an update. */
   readonly look: () => void

@@ -145,7 +145,7 @@ export type Word = keyof typeof english
 /** The page in one language. */
 export type Words = Readonly<Record<Word, string>>
 
-/** A word with its places filled. */
+/** A text with its placeholders filled in. */
 export function word(words: Words, name: Word, places: Readonly<Record<string, string>> = {}): string {
   return words[name].replaceAll(/\{(\w+)\}/g, (whole, place: string) => places[place] ?? whole)
 }

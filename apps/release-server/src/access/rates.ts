@@ -60,7 +60,7 @@ export function addressKey(address: string): string {
     .join(':')}::/64`
 }
 
-/** Counts by caller and minute, for at most so many callers: the oldest go first. */
+/** Counts by caller and minute, for a limited number of callers: the oldest are dropped first. */
 class Counter {
   readonly #clock: () => number
   readonly #buckets = new Map<string, Bucket>()

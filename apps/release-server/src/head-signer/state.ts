@@ -89,7 +89,7 @@ function parseState(bytes: Uint8Array): StoredState {
   const value = parseStrictJson(bytes, { maxBytes: MAX_STATE_BYTES })
   const stored = storedState(value, '')
   if (stored.sum !== undefined && (!isRecord(value) || stored.sum !== sumOf(value)))
-    throw new ServerError('SRV_STORAGE', 'The state of the head signer is damaged: its sum is another one')
+    throw new ServerError('SRV_STORAGE', 'The state of the head signer is damaged: its checksum does not match')
   return stored
 }
 

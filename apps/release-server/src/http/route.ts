@@ -17,7 +17,7 @@ declare module 'fastify' {
     summary?: string
     /** Which limit counts requests without a scope; default `public`. */
     rate?: 'public' | 'login' | 'reports' | 'witness' | 'attest' | 'noise' | 'cosign' | 'none'
-    /** Counts a request once for so many bytes of its body; default: once. */
+    /** Bytes of a body that count as one request; default: a request counts once. */
     bytesPerRequest?: number
     /** The handler checks the limits of a token itself; default: the guard refuses calls that reach beyond them. */
     reach?: 'checked'

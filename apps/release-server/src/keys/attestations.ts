@@ -266,7 +266,7 @@ export interface Attestation {
 
 /**
  * Accepts the statement of a listed identity about a device: its link, or the end of it. Needs no token: the
- * identity signed it, no matter who sends it. A newer statement is never undone by an older one.
+ * identity signed it, regardless of who sends it. A newer statement is never undone by an older one.
  *
  * @throws KelError for an invalid statement; ServerError `SRV_NOT_FOUND` for an identity that is not listed,
  * `SRV_CONFLICT` for a statement by keys that were rotated since, an older one or one from the future, `SRV_LIMIT`

@@ -46,7 +46,7 @@ const devices = collection(
 
 /**
  * Whether a device may have the runtime keys of a product: the operator listed its key, or an identity that the
- * operator listed attests it; what the operator removed stays removed, no matter who attests it. Read again each time.
+ * operator listed attests it; what the operator removed stays removed, regardless of who attests it. Read again each time.
  */
 export async function isDeviceAllowed(records: RecordReader, product: string, staticKey: Uint8Array): Promise<boolean> {
   const key = hexEncode(staticKey)
@@ -88,7 +88,7 @@ export function deviceRoutes(app: FastifyInstance, context: ServerContext): void
 
   app.delete<{ Params: { p: string; key: string } }>(
     '/v1/products/:p/devices/:key',
-    { config: { scope, summary: 'Remove a device, at once, no matter who attests it' }, schema: { params } },
+    { config: { scope, summary: 'Remove a device at once, regardless of who attests it' }, schema: { params } },
     async (request, reply) => {
       await setDevice(context, request, {
         action: 'device.strike',

@@ -75,7 +75,7 @@ export function sealSecond(
 }
 
 /**
- * The first passphrase, which the caller wipes; undefined when `second` is another one.
+ * The first passphrase, which the caller wipes; undefined when `second` is not the second passphrase.
  *
  * @param second - One form of the passphrase, as bytes.
  */

@@ -132,7 +132,7 @@ export class Witness {
     })
   }
 
-  /** Identities of this server's products and attesters are always served; of others only so many, with short logs. */
+  /** Identities of this server's products and attesters are always served; others are limited in number and in length of log. */
   async #requireRoom(prefix: string | undefined, length: number): Promise<void> {
     const { metadata } = this.#context
     const isShort = length <= MAX_STRANGER_LOG_BYTES

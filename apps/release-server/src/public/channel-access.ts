@@ -39,7 +39,7 @@ export function requireAccess(request: IncomingMessage, codeSha256: string, rate
   if (given !== undefined) rates?.count(request)
   throw new ServerError(
     'SRV_ACCESS',
-    given === undefined ? 'This channel needs an access code' : 'The access code of this channel is another one',
+    given === undefined ? 'This channel needs an access code' : 'This access code is not the one of this channel',
     { hint: 'Ask the publisher for the code of the channel' },
   )
 }

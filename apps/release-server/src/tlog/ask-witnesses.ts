@@ -33,7 +33,7 @@ export interface WitnessAnswer {
   readonly signature: NoteSignature
 }
 
-/** Asks one witness, from the size that it signed last; when that is another one, it says so and is asked again. */
+/** Asks one witness, from the size that it signed last; when it reports another size, it is asked again from there. */
 async function askOne(
   { key, source, size, http }: WitnessedLog,
   witness: PolicyWitness & { readonly url: string },

@@ -116,7 +116,7 @@ export class PartFile {
   /**
    * Checks and writes one piece.
    *
-   * @returns `false`, with nothing written, when its hash is another.
+   * @returns `false`, with nothing written, when its hash differs.
    */
   async put(index: number, bytes: Uint8Array): Promise<boolean> {
     const chunk = this.chunks[index] as Chunk
@@ -154,8 +154,7 @@ export class PartFile {
    * it was hashed, in this run or the next.
    *
    * @param keepsWrong - Leave a file with another hash as a part, without a map, for {@link PartFile.claim}.
-   * @returns The identity of the staged file, or `undefined` when its hash is another (then nothing else is left of
-   *   it); `removed` when somebody else deleted it.
+   * @returns The identity of the staged file, or `undefined` when its hash differs (then nothing else is left of it); `removed` when somebody else deleted it.
    */
   async finish(
     { signal, onBytes }: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},

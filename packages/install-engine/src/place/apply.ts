@@ -64,8 +64,8 @@ function reshapes({ steps, asides = [] }: Transaction, order: StepOrder): boolea
 }
 
 /**
- * One decided transaction on its way into place. What leaves goes first, then what is the player's own and in the way,
- * then the folders that became empty; only then what arrives.
+ * Puts a committed transaction into place. Removed files go first, then the player's own files that are in the way, then
+ * the folders that became empty; only then the new files.
  */
 class Swap {
   readonly #context: ApplyContext

@@ -32,7 +32,7 @@ export interface PlanInput {
 /** How a listed file was found. */
 export type Standing =
   | { readonly kind: 'absent' }
-  /** Its bytes are right; `mode` is what it has where that is another one than it should have. */
+  /** Its bytes are right; `mode` is the mode it has, when it should have another. */
   | { readonly kind: 'same'; readonly mode?: number | undefined }
   /** Another file, a link or a special file is in its place. */
   | { readonly kind: 'different'; readonly isFile: boolean; readonly size: number }

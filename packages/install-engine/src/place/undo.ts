@@ -12,7 +12,7 @@ import { moveIfThere, moveIntoPlace } from './remembered.ts'
 import { backupPlace, orderSteps } from './transaction.ts'
 import type { AsideStep, StepOrder, Transaction, TransactionStep } from './transaction.ts'
 
-/** One decided transaction on its way back. */
+/** Takes a committed transaction back. */
 class Undo {
   readonly #context: ApplyContext
   readonly #transaction: Transaction

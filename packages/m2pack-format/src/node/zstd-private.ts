@@ -171,6 +171,6 @@ export class PrivateZstd {
 export interface PrivateZstdOptions {
   readonly compressParams: (level: number) => Readonly<Record<number, number>>
   readonly decompressParams: Readonly<Record<number, number>>
-  /** Most bytes of a frame for so many bytes of content. */
+  /** The largest frame that content of this length can give. */
   readonly bound: (size: number) => number
 }

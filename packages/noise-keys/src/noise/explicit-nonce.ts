@@ -2,7 +2,7 @@ import { NoiseKeysError } from '../errors.ts'
 import type { CipherState } from './cipher-state.ts'
 import { ReplayWindow } from './replay-window.ts'
 
-/** A message of a transport that loses or reorders: its counter travels beside it. */
+/** A message for a transport that can lose or reorder messages; its counter is sent with it. */
 export interface NumberedMessage {
   readonly nonce: bigint
   readonly ciphertext: Uint8Array
@@ -12,7 +12,7 @@ export interface NumberedMessage {
 export class NumberedSender {
   readonly #cipher: CipherState
 
-  /** @param cipher - Taken over. */
+  /** @param cipher - Belongs to this object from now on. */
   constructor(cipher: CipherState) {
     this.#cipher = cipher
   }
@@ -29,18 +29,18 @@ export class NumberedReceiver {
   readonly #cipher: CipherState
   readonly #window = new ReplayWindow()
 
-  /** @param cipher - Taken over. */
+  /** @param cipher - Belongs to this object from now on. */
   constructor(cipher: CipherState) {
     this.#cipher = cipher
   }
 
-  /** @throws {@link NoiseKeysError} `NK_REPLAY` (seen, or too old to tell), `NK_DECRYPT`, `NK_LIMIT`. */
+  /** @throws {@link NoiseKeysError} `NK_REPLAY` (already received, or too old to know), `NK_DECRYPT`, `NK_LIMIT`. */
   decrypt({ nonce, ciphertext }: NumberedMessage): Uint8Array {
     if (!this.#window.isNew(nonce))
-      throw new NoiseKeysError('NK_REPLAY', `Message ${nonce} was seen before or is too old`)
+      throw new NoiseKeysError('NK_REPLAY', `Message ${nonce} was received before, or is too old to know`)
     this.#cipher.nonce = nonce
     const plaintext = this.#cipher.decrypt(ciphertext)
-    // Only what is genuine moves the window, else a forger could close it.
+    // Only a verified message moves the window; otherwise a forger could close it.
     this.#window.mark(nonce)
     return plaintext
   }

@@ -1,7 +1,7 @@
 import { daysBetween } from './due.ts'
 import type { DueDate, DueState } from './due.ts'
 
-/** One key or document of a home, with its place in time. */
+/** One key or document of a home, with its dates. */
 export interface StatusItem {
   /**
    * `content`, `identity`, `release`, `head`, `transport-identity`, `transport`, `archive-signing`, `master`, `roles`,
@@ -13,18 +13,18 @@ export interface StatusItem {
   /** Public key, fingerprint or version: what distinguishes it from others. */
   readonly name: string
   readonly state: 'active' | 'next' | 'retiring' | 'retired' | 'revoked' | 'killed'
-  /** ISO 8601; undefined when it is not known. */
+  /** ISO 8601; undefined when unknown. */
   readonly since: string | undefined
   readonly age_days: number | undefined
   readonly due: string | undefined
   readonly due_state: DueState
-  /** Until when what it replaced, or it itself, stays valid beside its successor; undefined when nothing overlaps. */
+  /** When the overlap with its predecessor or successor ends; undefined when there is none. */
   readonly overlap_ends: string | undefined
-  /** The command that rotates or renews it; empty when nothing does. */
+  /** The command that rotates or renews it; empty when there is none. */
   readonly mend: string
 }
 
-/** What an item is made of. */
+/** What an item is made from. */
 export interface ItemFacts extends Pick<StatusItem, 'kind' | 'id' | 'name' | 'mend'> {
   readonly state?: StatusItem['state']
   readonly sinceMs?: number | undefined

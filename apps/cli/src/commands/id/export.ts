@@ -42,7 +42,7 @@ async function runExport(
   [file]: readonly (string | undefined)[],
 ): Promise<CommandResult> {
   if ((file === undefined) === (options.git === undefined))
-    throw new CliError('CLI_USAGE', 'Give a file or --git, one of them')
+    throw new CliError('CLI_USAGE', 'Give either a file or --git')
   const layout = layoutOf(options)
   const kel = await openOwnLog(await openIdentity(context, options))
   for (const path of [file, options.bundle])

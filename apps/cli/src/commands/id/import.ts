@@ -20,7 +20,7 @@ interface ImportOptions {
 export function registerIdImport(id: Command, cli: Cli): void {
   const command = id
     .command('import [file]')
-    .description("take over events that this identity's owner made elsewhere, after verifying all of them")
+    .description("import events that this identity's owner made elsewhere, after verifying all of them")
     .option('--alias <name>', 'an identity made by "id init", by the alias of its current key')
     .option('--git <dir>', 'from a git repository: refs/keri/<prefix>/kel, else where auths keeps logs')
     .option('--next-key-file <file>', 'from the copy of the log that rotations keep beside this file with the next key')
@@ -41,23 +41,23 @@ async function runImport(
 ): Promise<CommandResult> {
   const { git, nextKeyFile } = options
   if ([file, git, nextKeyFile].filter((source) => source !== undefined).length !== 1)
-    throw new CliError('CLI_USAGE', 'Give a file, --git or --next-key-file, one of them')
+    throw new CliError('CLI_USAGE', 'Give exactly one of: a file, --git, --next-key-file')
   const identity = await openIdentity(context, { ...options, write: true })
   const limits = { prefix: identity.prefix, maxBytes: MAX_LOG_BYTES }
   const copy = nextKeyFile === undefined ? undefined : await copyBeside(identity, resolve(nextKeyFile))
   const bytes =
     copy?.bytes ?? (git === undefined ? await readFile(file as string) : await fromGit(resolve(git), identity.prefix))
   const offered = verifyLog(bytes, limits)
-  // The events come from outside, no matter who made them: importing is how they get in.
+  // The events come from outside: importing is how they get in.
   const kel = await Kel.open(identity.log, identity.prefix, { maxLogBytes: MAX_LOG_BYTES })
-  // A log in git that was lost starts again with the first event.
+  // A log in git that was lost is written again from the first event.
   const relation = kel.isStarted ? compareLogs(verifyLog(await kel.export(), limits), offered).relation : 'ahead'
-  // A fork is found before anything of it is written.
+  // A fork is found before any of it is written.
   if (copy !== undefined && relation === 'ahead') await adoptRoles(identity, copy)
   const taken = await takeOver(bytes, kel)
   return {
     data: { relation, taken, sn: kel.state.sn, said: kel.state.said },
-    text: `${counted(taken, 'event')} taken over; the log ends at event ${kel.state.sn}`,
+    text: `${counted(taken, 'event')} imported; the log ends at event ${kel.state.sn}`,
   }
 }
 
@@ -69,7 +69,7 @@ async function copyBeside(identity: Identity, nextKeyFile: string): Promise<LogC
   })
 }
 
-/** The log in a repository, in our layout or in one that auths uses; `KEL_LOG_MISSING` if neither has it. */
+/** The log in a repository, in our layout or in one that auths uses; `KEL_LOG_MISSING` when it is in neither. */
 async function fromGit(repository: string, prefix: string): Promise<Uint8Array> {
   return (await gitStore(repository).log(prefix).read())?.stream ?? (await readAuthsLog(repository, prefix))
 }

@@ -61,6 +61,6 @@ async function runRotate(context: Context, options: RotateOptions): Promise<Comm
 /** The alias that was asked for: two flags, one meaning. */
 function currentAlias({ alias, currentKeyAlias }: RotateOptions): string | undefined {
   if (alias !== undefined && currentKeyAlias !== undefined)
-    throw new CliError('CLI_USAGE', '--alias and --current-key-alias mean the same: give one of them')
+    throw new CliError('CLI_USAGE', '--alias and --current-key-alias mean the same: give only one')
   return alias ?? currentKeyAlias
 }

@@ -8,7 +8,7 @@ export interface WitnessOptions {
   readonly alias?: string | undefined
 }
 
-/** An identity whose witnesses have not signed its inception: the event alone, not yet a log. */
+/** An identity whose witnesses have not signed its inception yet: there is one event and no log. */
 export function newIdentity(stored: Uint8Array): SignedEvent | undefined {
   const {
     messages: [first, ...more],

@@ -30,7 +30,7 @@ export function registerVaultShares(vault: Command, cli: Cli): void {
   const use = shares
     .command('use')
     .description('put the vault under a new passphrase, by enough shares of its spare key')
-    .requiredOption('--share-file <file...>', 'file with a share, as many as the set needs')
+    .requiredOption('--share-file <file...>', 'a file with a share; repeat until the set has enough')
     .option('--new-passphrase-file <file>', 'read the new passphrase from a file (default: it is asked for)')
   cli.define<UseFlags>(withVault(use), {
     example: 'keyturn vault shares use --share-file share-1-of-5.txt share-2-of-5.txt share-4-of-5.txt',
