@@ -24,6 +24,7 @@ describe('what is downloaded unasked', () => {
     expect(whyWait({}, { ...quiet, bytes: 1_000_000_001 })).toBe('size')
     expect(whyWait({ askAbove: 0 }, quiet)).toBe('size')
     expect(whyWait({ askAbove: 0 }, { ...quiet, bytes: 0 })).toBeUndefined()
+    expect(whyWait({ askAbove: quiet.bytes }, quiet)).toBeUndefined()
     expect(whyWait({}, { ...quiet, isMetered: true })).toBeUndefined()
     expect(whyWait({}, { ...quiet, isMetered: true, bytes: 10_000_001 })).toBe('metered')
     expect(whyWait({ pauseWhilePlaying: true }, quiet)).toBeUndefined()

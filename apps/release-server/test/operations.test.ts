@@ -230,14 +230,19 @@ describe('garbage collection', () => {
     const { client, publisher, running, first } = world
     const lonely = blobFromBytes(someBytes(1000))
     const wanted = blobFromBytes(someBytes(1000))
-    await client.uploadMissing([lonely, wanted])
+    const askedFor = blobFromBytes(someBytes(1000))
+    await client.uploadMissing([lonely, wanted, askedFor])
+    expect(await client.missingBlobs([askedFor.sha256])).toEqual([]) // from now on it is nobody's own
     expect(await client.collectGarbage({ dryRun: false })).toMatchObject({ blobs_marked: 0, blobs_deleted: 0 })
     now += 9 * day
     publisher.now = Math.floor(now / 1000) * 1000
     const second = await publisher.release({ 'a.txt': utf8Encode('a2') })
     await publisher.publish(await running.client(['admin']), second)
     const admin = await running.client(['admin'])
+    // A client that asks for a blob is about to publish it.
+    expect(await admin.missingBlobs([askedFor.sha256])).toEqual([])
     const dry = await admin.collectGarbage()
+    expect(dry.deleted).not.toContain(askedFor.sha256)
     expect(dry.deleted).toEqual(expect.arrayContaining([lonely.sha256, wanted.sha256, first.blobs[1]?.sha256]))
     expect(await admin.collectGarbage({ dryRun: false })).toMatchObject({
       blobs_deleted: 0,
