@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileHandle, FileSystem } from '@keyturn/primitives/node'
@@ -178,4 +178,45 @@ it('a volume that numbers its files differently from time to time is not taken f
   const { engine, folder } = await engineFor(publisher, { fs })
   expect((await engine.update()).outcome).toBe('updated')
   expect(await treeText(folder)).toBe(expectedText(files, sha256Hex))
+})
+
+/** Times of files in steps of two seconds, as on FAT; `ctime` is that of the last write too. */
+function inTwoSeconds(): FileSystem {
+  const STEP_NS = 2_000_000_000n
+  const round = <T extends object>(stats: T): T => {
+    const { mtimeNs } = stats as { mtimeNs?: bigint }
+    if (mtimeNs === undefined) return stats
+    const coarse = mtimeNs - (mtimeNs % STEP_NS)
+    return Object.assign(stats, { mtimeNs: coarse, ctimeNs: coarse })
+  }
+  const lstat = async (path: string, options?: object): Promise<unknown> =>
+    round(await nodeFileSystem.lstat(path, options as undefined))
+  const open = async (path: string, flags?: string | number, mode?: number): Promise<FileHandle> => {
+    const handle = await nodeFileSystem.open(path, flags, mode)
+    return new Proxy(handle, {
+      get(target, key) {
+        if (key === 'stat') return async (options?: object) => round(await target.stat(options as undefined))
+        const real: unknown = Reflect.get(target, key)
+        return typeof real === 'function' ? real.bind(target) : real
+      },
+    })
+  }
+  return { ...nodeFileSystem, lstat, open } as unknown as FileSystem
+}
+
+it('a volume with times in steps of two seconds installs, updates and finds what changed (row 416)', async () => {
+  const publisher = await Publisher.create()
+  await publisher.release(files)
+  const fs = inTwoSeconds()
+  const { engine, folder } = await engineFor(publisher, { fs })
+  expect(await engine.update()).toMatchObject({ outcome: 'updated' })
+  expect(await engine.repair()).toMatchObject({ outcome: 'up-to-date', downloadedBytes: 0 })
+  const { files: next } = await publisher.release({ ...files, 'b/big': noise(400_000, 7), 'a.txt': 'c' })
+  expect(await engine.update()).toMatchObject({ outcome: 'updated', writtenFiles: 2 })
+  // As long as before, and within the same two seconds.
+  await writeFile(join(folder, 'a.txt'), 'x')
+  expect(await engine.repair()).toMatchObject({ outcome: 'repaired', writtenFiles: 1 })
+  expect(await treeText(folder)).toBe(expectedText(next, sha256Hex))
+  await engine.rollback()
+  expect(await readFile(join(folder, 'a.txt'), 'utf8')).toBe('a')
 })
