@@ -196,6 +196,9 @@ describe('release schedule', () => {
     ])
     await close()
     await keys.close()
+    // The home that sealed it lists it before its hour; nobody else can.
+    const listed = (await succeed('pack', 'list', '--archive', file))['entries'] as readonly { path: string }[]
+    expect(listed.map(({ path }) => path)).toContain('boss-of-the-winter.txt')
   })
 
   it('is renewed as it is before its time, and opens with the first renewal after it', async () => {
