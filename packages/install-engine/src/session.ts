@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { KeyturnError, OneAtATime, PrimitivesError } from '@keyturn/primitives'
-import { inspectLock, lockFile, pathExists } from '@keyturn/primitives/node'
+import { lockFile, pathExists } from '@keyturn/primitives/node'
 import type { Lock } from '@keyturn/primitives/node'
 import { diskError, folderGone, LauncherError, takesNothing } from './errors.ts'
 import type { ApplyContext } from './place/apply.ts'
@@ -197,16 +197,17 @@ export class Session {
     return (await pathExists(this.layout.root, this.options.fs)) ? reported : folderGone(this.layout.root, error)
   }
 
-  /** The lock of the install; `undefined` where the disk does not even take that and it is not needed. */
+  /**
+   * The lock of the install; `undefined` where the disk does not even take that and it is not needed. One that is held
+   * is found without writing.
+   */
   async #lock(mayOnlyRead: boolean): Promise<Lock | undefined> {
     const { fs, lockWaitMs } = this.options
-    const message = `Cannot work on "${this.layout.root}": another launcher is at work there`
     try {
       return await lockFile(this.layout.lock, { waitMs: lockWaitMs, fs })
     } catch (error) {
-      if (!mayOnlyRead || !takesNothing(error)) throw asLocked(error, message)
-      const { state } = await inspectLock(this.layout.lock, { fs })
-      if (state === 'held') throw new LauncherError('LA_LOCKED', message, { cause: error })
+      if (!mayOnlyRead || !takesNothing(error))
+        throw asLocked(error, `Cannot work on "${this.layout.root}": another launcher is at work there`)
       const { code, message: why } = diskError(error, 'write to the install') as LauncherError
       this.emit({ type: 'notice', code, message: why })
       return undefined
