@@ -1,5 +1,5 @@
 import type { Outcome, Results } from './outcome.ts'
-import { PROGRAMS, programsOf, RUNTIMES } from './runtimes.ts'
+import { PROGRAMS, programsOf, README_PACKAGES, RUNTIMES } from './runtimes.ts'
 import type { Runtime } from './runtimes.ts'
 
 const reason = ({ code, message = '' }: Outcome): string =>
@@ -31,7 +31,7 @@ export function runtimesPage(results: Results): string {
   })
   return `# Where the packages run
 
-A small program for each package, and the first program of six READMEs word for word, installed from the packed
+A small program for each package, and the first program of ${README_PACKAGES.length} READMEs word for word, installed from the packed
 tarballs as a user would, run on every runtime below.
 \`node tooling/runtimes/run.ts --write\` runs them and writes this page; \`pnpm campaign\` runs them and fails when one
 ends in another way than this page says. The tests run the oldest and the workspace's own Node.

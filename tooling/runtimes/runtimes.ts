@@ -80,7 +80,16 @@ export const RUNTIMES: readonly Runtime[] = [
 ]
 
 /** Packages whose READMEs begin with a whole program. */
-export const README_PACKAGES = ['m2pack-format', 'manifest', 'runtime-key', 'kel', 'noise-keys', 'vault-kdf'] as const
+export const README_PACKAGES = [
+  'm2pack-format',
+  'manifest',
+  'runtime-key',
+  'kel',
+  'noise-keys',
+  'vault-kdf',
+  'keystore',
+  'primitives',
+] as const
 
 /** Rows of docs/runtimes.md: a program each, and the packages' entry points it shows. */
 export const PROGRAMS: Readonly<Record<string, string>> = {

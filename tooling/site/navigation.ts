@@ -60,6 +60,7 @@ export function sidebar(pages: readonly Page[], errors: readonly MadePage[]): It
     ...groups,
     { text: 'Run a server', collapsed: true, items: within(pages, 'operations').map(item) },
     { text: 'Packages', collapsed: true, items: within(pages, 'packages').map(item) },
+    { text: 'What you would take instead', collapsed: true, items: within(pages, 'compare').map(item) },
     { text: 'Programs', collapsed: true, items: within(pages, 'programs').map(item) },
     { text: 'Specifications', collapsed: true, items: within(pages, 'spec').map(item) },
     { text: 'Reference', collapsed: true, items: [...REFERENCE.flatMap(at), ...others] },
@@ -86,6 +87,11 @@ export function listPages(pages: readonly Page[]): MadePage[] {
   return [
     list('packages', 'Packages', 'Each works alone. The [API reference](../api/index.html) has every call and type.'),
     list('programs', 'Programs', 'What you start: the command line, the launcher, the server.'),
+    list(
+      'compare',
+      'What you would take instead',
+      'What other tools do better, what ours do better, and figures of both.',
+    ),
     list('spec', 'Specifications', 'Every byte and every rule, for anyone who writes a second implementation.'),
     list('decisions', 'Decisions', 'Why it is as it is. A decision is changed by a newer one, never rewritten.'),
   ]

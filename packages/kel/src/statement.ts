@@ -178,8 +178,8 @@ export function attachSealProof(envelope: Uint8Array, { size, index, path }: Sea
 /** What is to be stated; the place comes from the key state. */
 export interface StatementContent {
   readonly purpose: StatementPurpose
-  /** SHA-256 of what is signed, 32 bytes. */
-  readonly sha256: Uint8Array
+  /** SHA-256 of what is signed: 32 bytes, or as {@link statementDigest} writes it. */
+  readonly sha256: Uint8Array | string
   readonly name?: string
   /** Milliseconds since the epoch. */
   readonly claimedAtMs: number
@@ -201,7 +201,7 @@ export async function signStatement(state: KeyState, content: StatementContent, 
     identity: state.prefix,
     sn: state.sn,
     said: state.said,
-    sha256: hexEncode(content.sha256),
+    sha256: hexEncode(digestBytes(content.sha256, 'sha256')),
     name: content.name,
     claimedAt: new Date(content.claimedAtMs).toISOString(),
   })
@@ -222,7 +222,18 @@ export async function signStatement(state: KeyState, content: StatementContent, 
   )
 }
 
-/** SHA-256 of a file in the form that statements use. */
+/**
+ * A digest as bytes, whichever of its two forms was given.
+ *
+ * @throws TypeError that names the argument.
+ */
+export function digestBytes(digest: unknown, name: string): Uint8Array {
+  if (typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest)) return hexDecode(digest)
+  if (digest instanceof Uint8Array && digest.length === 32) return digest
+  throw new TypeError(`${name} must be a SHA-256: 32 bytes, or 64 lower-case hexadecimal digits`)
+}
+
+/** SHA-256 of a file in the form that statements use: 64 lower-case hexadecimal digits. */
 export function statementDigest(content: Uint8Array): string {
   requireBytes(content, 'content')
   return hexEncode(sha256(content))

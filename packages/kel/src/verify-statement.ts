@@ -16,7 +16,7 @@ import type { VerifiedEvent } from './log.ts'
 import { quoted } from './rule.ts'
 import { rootOfProof, rootSeal } from './seal-tree.ts'
 import type { SealProof } from './seal-tree.ts'
-import { parseStatementEnvelope, STATEMENT_TYPE } from './statement.ts'
+import { digestBytes, parseStatementEnvelope, STATEMENT_TYPE } from './statement.ts'
 import type { Statement, StatementPurpose } from './statement.ts'
 import type { VerifiedLog } from './verified-log.ts'
 
@@ -138,27 +138,25 @@ function checkSignatures(
  * Verifies a signature file against a log and what was signed.
  *
  * @param envelope - The signature file.
- * @param digest - SHA-256 of what it must speak about, 32 bytes.
+ * @param digest - SHA-256 of what it must be about: 32 bytes, or as `statementDigest` writes it.
  * @param log - Verified log of the identity.
  * @throws {@link KelError} `KEL_STATEMENT`, `KEL_PREFIX`, `KEL_SIGNATURE`, `KEL_SUPERSEDED_KEY`, and
  *   `KEL_POSITION_UNPROVEN` unless `allowUnproven` is set.
  */
 export function verifyStatement(
   envelope: Uint8Array,
-  digest: Uint8Array,
+  digest: Uint8Array | string,
   log: VerifiedLog,
   options: VerifyStatementOptions = {},
 ): VerifiedStatement {
   requireBytes(envelope, 'envelope')
-  requireBytes(digest, 'digest')
+  const expected = digestBytes(digest, 'digest')
   requireMembers(log, 'log', ['events', 'state'])
   const { statement, payload, signatures, proof } = parseStatementEnvelope(envelope)
   const { purpose = 'file' } = options
   if (statement.purpose !== purpose)
     throw new KelError('KEL_STATEMENT', `Statement is about a ${statement.purpose}, not a ${purpose}`)
-  if (!(digest instanceof Uint8Array) || digest.length !== 32)
-    throw new TypeError('The digest must be the 32 bytes of a SHA-256')
-  if (!equalBytes(hexDecode(statement.sha256), digest))
+  if (!equalBytes(hexDecode(statement.sha256), expected))
     throw new KelError('KEL_STATEMENT', 'Statement is about other content than the one given')
   if (options.name !== undefined && statement.name !== options.name)
     throw new KelError(
@@ -167,7 +165,7 @@ export function verifyStatement(
     )
   const state = checkPlace(log, statement)
   checkSignatures(log, state, dssePae(STATEMENT_TYPE, payload), signatures)
-  const position = positionOf(log, statement.sn, [digest, sha256(payload)], { proof, ...options })
+  const position = positionOf(log, statement.sn, [expected, sha256(payload)], { proof, ...options })
   if (!position.proven && options.allowUnproven !== true) throw unproven(statement, position)
   return { statement, ...position }
 }

@@ -76,8 +76,24 @@ describe('verifyStatement()', () => {
     expect(() => verify(envelope, actor, { name: 'other.bin' })).toThrow(
       expect.objectContaining({ code: 'KEL_STATEMENT' }),
     )
-    const hex = statementDigest(file) as unknown as Uint8Array
-    expect(() => verifyStatement(envelope, hex, verifyLog(actor.log))).toThrow(TypeError)
+    for (const wrong of [digest.subarray(1), statementDigest(file).slice(2), statementDigest(file).toUpperCase(), 7])
+      expect(() => verifyStatement(envelope, wrong as Uint8Array, verifyLog(actor.log))).toThrow(
+        new TypeError('digest must be a SHA-256: 32 bytes, or 64 lower-case hexadecimal digits'),
+      )
+  })
+
+  it('takes a digest as bytes or as statementDigest() writes it, on both sides', async () => {
+    const actor = await Actor.start()
+    const hex = statementDigest(file)
+    const envelope = await signStatement(actor.state, { ...content(), sha256: hex }, signer(0))
+    expect(verifyStatement(envelope, hex, verifyLog(actor.log))).toMatchObject({ proven: true })
+    expect(verify(envelope, actor)).toMatchObject({ statement: { sha256: hex } })
+    const other = statementDigest(utf8Encode('another file'))
+    expect(() => verifyStatement(envelope, other, verifyLog(actor.log))).toThrow(
+      expect.objectContaining({ code: 'KEL_STATEMENT' }),
+    )
+    const short = { ...content(), sha256: digest.subarray(1) }
+    await expect(signStatement(actor.state, short, signer(0))).rejects.toThrow(TypeError)
   })
 
   it('is "sealed" forever when the log seals the digest while the key is in force, or in the rotation that retires it (row 143)', async () => {

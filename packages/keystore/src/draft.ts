@@ -6,6 +6,8 @@ import { checkSecret, secretFingerprint } from './entry.ts'
 import type { IndexedEntry, KeystoreIndex, NewSecret, SecretEntry, Tombstone } from './entry.ts'
 import { KeystoreError } from './errors.ts'
 import { MAX_ENTRIES } from './limits.ts'
+import { mayOverwrite } from './overwrite.ts'
+import type { OverwriteOptions } from './overwrite.ts'
 
 /** Members of an entry that change without its secret. */
 export type EntryChange = Partial<Pick<SecretEntry, 'policy' | 'note' | 'created' | 'rotated'>>
@@ -37,17 +39,17 @@ export class KeystoreDraft {
   }
 
   /**
-   * Adds a secret; with `replace` an existing alias gets another one, keeps its creation date and is marked as rotated.
+   * Adds a secret; with `overwrite` an existing alias gets another one, keeps its creation date and is marked as rotated.
    *
    * @throws KeystoreError `KEY_ALIAS`, `KEY_ALIAS_EXISTS`, `KEY_ID_REUSED`, `KEY_SECRET`.
    */
-  put(alias: string, secret: NewSecret, options: { readonly replace?: boolean | undefined } = {}): void {
+  put(alias: string, secret: NewSecret, options: OverwriteOptions = {}): void {
     checkAlias(alias)
     checkSecret(secret)
     const fingerprint = secretFingerprint(secret)
     const old = this.#entries.get(alias)
     this.#checkOnce(alias, fingerprint, old)
-    if (old !== undefined && options.replace !== true) {
+    if (old !== undefined && !mayOverwrite(options)) {
       throw new KeystoreError('KEY_ALIAS_EXISTS', `The keystore already holds "${alias}"`, { details: { alias } })
     }
     if (this.#entries.size >= MAX_ENTRIES)
@@ -100,15 +102,15 @@ export class KeystoreDraft {
   /**
    * Gives a secret another alias.
    *
-   * @param options - `replace`: the target's present secret is removed, as when `<alias>--next-<n>` becomes `<alias>`.
+   * @param options - `overwrite`: the target's present secret is removed, as when `<alias>--next-<n>` becomes `<alias>`.
    * @throws KeystoreError `KEY_ALIAS_UNKNOWN`, `KEY_ALIAS_EXISTS`, `KEY_ALIAS`, `KEY_ID_REUSED`.
    */
-  rename(from: string, to: string, options: { replace?: boolean } = {}): void {
+  rename(from: string, to: string, options: OverwriteOptions = {}): void {
     checkAlias(to)
     const entry = this.#entry(from)
     const old = this.#entries.get(to)
     this.#checkOnce(to, entry.fingerprint, old)
-    if (old !== undefined && options.replace !== true) {
+    if (old !== undefined && !mayOverwrite(options)) {
       throw new KeystoreError('KEY_ALIAS_EXISTS', `The keystore already holds "${to}"`, { details: { alias: to } })
     }
     if (entry.once) this.#tombstones.set(from, { alias: from, fingerprint: entry.fingerprint, removed: this.#clock() })

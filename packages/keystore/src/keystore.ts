@@ -25,6 +25,7 @@ import type { IndexedEntry, NewSecret, SecretEntry } from './entry.ts'
 import { KeystoreError } from './errors.ts'
 import { kekOf, newKdf, openGenerations, requirePassphrase } from './generations.ts'
 import type { KeystoreRecovery, OpenedKeystore, Passphrase } from './generations.ts'
+import type { OverwriteOptions } from './overwrite.ts'
 import type { KeystoreStorage } from './storage.ts'
 
 /** Options of creating and opening a keystore. */
@@ -38,10 +39,7 @@ export interface KeystoreOptions {
 }
 
 /** Options of {@link Keystore.putText}. */
-export interface PutTextOptions extends Partial<Omit<NewSecret, 'secret'>> {
-  /** Give an alias that is there another text; default false. */
-  readonly replace?: boolean | undefined
-}
+export interface PutTextOptions extends Partial<Omit<NewSecret, 'secret'>>, OverwriteOptions {}
 
 /** One version of the keystore's own master. */
 export interface MasterVersion {
@@ -193,11 +191,11 @@ export class Keystore {
    * @throws KeystoreError as {@link Keystore.put}; TypeError for a text that is not well-formed Unicode.
    */
   async putText(alias: string, text: string, options: PutTextOptions = {}): Promise<SecretEntry> {
-    const { replace, kind = 'text', ...beside } = options
+    const { overwrite, replace, kind = 'text', ...beside } = options
     if (!text.isWellFormed()) throw new TypeError('The text has half a surrogate pair and would not be read back')
     const secret = utf8Encode(text)
     try {
-      return await this.put(alias, { ...beside, kind, secret }, { replace })
+      return await this.put(alias, { ...beside, kind, secret }, { overwrite, replace })
     } finally {
       wipe(secret)
     }
@@ -226,11 +224,7 @@ export class Keystore {
   }
 
   /** Adds a secret: {@link KeystoreDraft.put} on its own. */
-  async put(
-    alias: string,
-    secret: NewSecret,
-    options: { readonly replace?: boolean | undefined } = {},
-  ): Promise<SecretEntry> {
+  async put(alias: string, secret: NewSecret, options: OverwriteOptions = {}): Promise<SecretEntry> {
     await this.change((draft) => draft.put(alias, secret, options))
     return this.get(alias)
   }
@@ -241,7 +235,7 @@ export class Keystore {
   }
 
   /** Gives a secret another alias: {@link KeystoreDraft.rename} on its own. */
-  async rename(from: string, to: string, options: { replace?: boolean } = {}): Promise<void> {
+  async rename(from: string, to: string, options: OverwriteOptions = {}): Promise<void> {
     await this.change((draft) => draft.rename(from, to, options))
   }
 

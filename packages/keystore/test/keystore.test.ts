@@ -99,6 +99,23 @@ describe('Keystore', () => {
     expect(await code(openKeystore(path, 'p'))).toBe('KEY_PERMISSION')
   })
 
+  it('overwrite gives an alias that is there another secret, in every call; its older name replace does, too', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    const first = await keystore.put('a', ed25519(1))
+    for (const allowed of [{ overwrite: true }, { replace: true }]) {
+      await keystore.put('a', ed25519(2), allowed)
+      await keystore.putText('a', 'three', allowed)
+      await keystore.put('b', ed25519(4))
+      await keystore.rename('b', 'a', allowed)
+      expect(keystore.has('b')).toBe(false)
+    }
+    for (const refused of [{}, { overwrite: false }, { replace: false }]) {
+      expect(await code(keystore.put('a', ed25519(5), refused))).toBe('KEY_ALIAS_EXISTS')
+      expect(await code(keystore.putText('a', 'five', refused))).toBe('KEY_ALIAS_EXISTS')
+    }
+    expect(keystore.get('a').created).toBe(first.created)
+  })
+
   it('an alias marked once never names another secret, even after removal (row 15)', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     const key = { kind: 'content-key', once: true }

@@ -2,17 +2,15 @@
 // both ways until one side says it is done.
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
 import { createTransportIdentity, memoryDirectory } from '@keyturn/noise-keys'
 import { noiseKeyPair, noiseProtocol, openNoiseStream } from '@keyturn/noise-keys/noise'
-import type { ByteDuplex } from '@keyturn/noise-keys/noise'
 import { deriveX25519Static, Publisher } from '@keyturn/noise-keys/owner'
 import { KeyFloors, lookUpKeys, preferredKey } from '@keyturn/noise-keys/reader'
 
 const PROTOCOL = 'Noise_NK_25519_ChaChaPoly_SHA256' // only the server has a key; IK and XX prove both
 const directory = memoryDirectory()
-const web = (socket: Socket): ByteDuplex => Duplex.toWeb(socket) as unknown as ByteDuplex
 
 // The server publishes a key that is derived from its seed.
 const { seed, ...identity } = createTransportIdentity()
@@ -23,7 +21,11 @@ const staticKey = noiseKeyPair(noiseProtocol(PROTOCOL).dh, deriveX25519Static(se
 // Without allowHalfOpen, a socket of Node ends both directions when the first of them ends.
 const server = createServer({ allowHalfOpen: true }, async (socket) => {
   const signal = AbortSignal.timeout(10_000)
-  const { readable, writable } = await openNoiseStream(web(socket), PROTOCOL, { role: 'responder', staticKey, signal })
+  const { readable, writable } = await openNoiseStream(Duplex.toWeb(socket), PROTOCOL, {
+    role: 'responder',
+    staticKey,
+    signal,
+  })
   await readable.pipeThrough(upperCase()).pipeTo(writable)
 })
 server.listen(0, '127.0.0.1')
@@ -42,7 +44,7 @@ const { publicKey } = preferredKey(
   await lookUpKeys(directory, identity, new KeyFloors(), { nowS: Math.floor(Date.now() / 1000) }),
 )
 const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true })
-const stream = await openNoiseStream(web(socket), PROTOCOL, { role: 'initiator', remoteStatic: publicKey })
+const stream = await openNoiseStream(Duplex.toWeb(socket), PROTOCOL, { role: 'initiator', remoteStatic: publicKey })
 const writer = stream.writable.getWriter()
 await writer.write(new TextEncoder().encode('which key is this?'))
 await writer.close() // the server reads to the end, and may still answer

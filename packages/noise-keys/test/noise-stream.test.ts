@@ -234,7 +234,7 @@ describe('openNoiseStream()', () => {
     await new Promise<void>((listening) => void server.listen(0, '127.0.0.1', listening))
     const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true })
     const [taken] = (await once(server, 'connection')) as [Socket]
-    const web = (stream: Socket): ByteDuplex => Duplex.toWeb(stream) as unknown as ByteDuplex
+    const web = (stream: Socket) => Duplex.toWeb(stream)
     const [client, answering] = await open([web(socket), web(taken)])
     const closed = Promise.all([once(socket, 'close'), once(taken, 'close')])
     const echo = answering.readable.pipeTo(answering.writable)

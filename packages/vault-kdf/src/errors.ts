@@ -11,7 +11,7 @@ export const vaultErrors = {
   VK_FORMAT: {
     kind: 'input',
     meaning: 'The bytes are not an envelope of a known format, and reading older formats is off or did not apply.',
-    remedy: 'If these are HexVault bytes without a header, set the legacy policy to "accept" for the import.',
+    remedy: 'If these are bytes of an older format without a header, set the legacy policy to "accept" for the import.',
   },
   VK_INFO: {
     kind: 'input',

@@ -9,15 +9,15 @@ import {
   MemoryAuditStore,
   MemoryStore,
   Vault,
-  hexvaultLink,
   parseCheckpoint,
   verifyAuditChain,
-  verifyHexvaultChain,
   writeAuditRecord,
   writeCheckpoint,
 } from '../src/index.ts'
 import { memoryProvider } from '../src/testing/index.ts'
-import type { AuditRecord, AuditStore, Checkpoint, HexvaultAuditRecord } from '../src/index.ts'
+import { hexvaultLink, verifyHexvaultChain } from '../src/legacy/index.ts'
+import type { AuditRecord, AuditStore, Checkpoint } from '../src/index.ts'
+import type { HexvaultAuditRecord } from '../src/legacy/index.ts'
 import { FileAuditStore } from '../src/node/index.ts'
 import { SqliteAuditStore, SqliteStore } from '../src/sqlite/index.ts'
 import { vectors } from './hexvault-vectors.ts'

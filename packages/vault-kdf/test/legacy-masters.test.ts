@@ -1,6 +1,7 @@
 import { systemRandom } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
-import { MemoryStore, Vault, openLegacy } from '../src/index.ts'
+import { MemoryStore, Vault } from '../src/index.ts'
+import { openLegacy } from '../src/legacy/index.ts'
 import { legacyProfiles } from '../src/legacy.ts'
 import { faultyProvider, memoryProvider, sealLegacyForTest } from '../src/testing/index.ts'
 

@@ -5,6 +5,7 @@ import type { NewSecret, SecretEntry } from '../entry.ts'
 import { KeystoreError } from '../errors.ts'
 import type { Keystore } from '../keystore.ts'
 import { MAX_ENTRIES, MAX_KEYSTORE_BYTES } from '../limits.ts'
+import type { OverwriteOptions } from '../overwrite.ts'
 import { readAge, writeAge } from './age-file.ts'
 import type { AgeFileOptions, AgeKeys, AgeReceivers } from './age-file.ts'
 
@@ -16,11 +17,8 @@ export interface AgeExportOptions extends AgeFileOptions {
   readonly aliases?: readonly string[] | undefined
 }
 
-/** Options of {@link importFromAge}. */
-export interface AgeImportOptions {
-  /** Whether a secret of the same alias is replaced; default `false`: then nothing at all is imported. */
-  readonly replace?: boolean | undefined
-}
+/** Options of {@link importFromAge}: without `overwrite`, one alias that is there stops the whole import. */
+export interface AgeImportOptions extends OverwriteOptions {}
 
 /** Options of {@link importSecretFromAge}. */
 export interface AgeSecretOptions extends AgeImportOptions {
@@ -131,10 +129,10 @@ export async function importSecretFromAge(
   requireMembers(keystore, 'keystore', ['change'])
   requireText(alias, 'alias')
   requireBytes(file, 'file')
-  const { kind = 'text', replace } = options
+  const { kind = 'text', overwrite, replace } = options
   const secret = await readAge(file, keys)
   try {
-    await keystore.change((draft) => draft.put(alias, { kind, secret }, { replace }))
+    await keystore.change((draft) => draft.put(alias, { kind, secret }, { overwrite, replace }))
   } finally {
     wipe(secret)
   }

@@ -4,7 +4,32 @@ import { MAX_MESSAGE_BYTES } from './cipher-state.ts'
 /** Bytes of a length before each message. */
 const LENGTH_BYTES = 2
 
+/** What is read of a transport: a `ReadableStream`, whether its type is the browser's or Node's. */
+export interface ByteReadable {
+  getReader(): {
+    read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>
+    cancel(reason?: unknown): Promise<void>
+  }
+}
+
+/** What is written of a transport: a `WritableStream`, whether its type is the browser's or Node's. */
+export interface ByteWritable {
+  getWriter(): {
+    readonly ready: Promise<unknown>
+    readonly closed: Promise<unknown>
+    write(bytes: Uint8Array): Promise<void>
+    close(): Promise<void>
+    abort(reason?: unknown): Promise<void>
+  }
+}
+
 /** Both directions of a stream of bytes: a socket (`Duplex.toWeb(socket)`), a WebTransport stream, a pair of pipes. */
+export interface ByteTransport {
+  readonly readable: ByteReadable
+  readonly writable: ByteWritable
+}
+
+/** Both directions as streams. */
 export interface ByteDuplex {
   readonly readable: ReadableStream<Uint8Array>
   readonly writable: WritableStream<Uint8Array>
@@ -32,11 +57,11 @@ export function frameMessage(message: Uint8Array): Uint8Array<ArrayBuffer> {
 
 /** Reads framed messages from a stream of bytes, however its parts are cut. Memory: one message and one part. */
 export class FrameReader {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly #reader: ReturnType<ByteReadable['getReader']>
   #part: Uint8Array = new Uint8Array(0)
 
   /** @param readable - Locked until the reader is cancelled. */
-  constructor(readable: ReadableStream<Uint8Array>) {
+  constructor(readable: ByteReadable) {
     this.#reader = readable.getReader()
   }
 
@@ -65,7 +90,7 @@ export class FrameReader {
       if (this.#part.length === 0) {
         const { value, done } = await this.#reader.read()
         if (done && at === 0 && mayEnd) return undefined
-        if (done) throw cut('inside a message')
+        if (done || value === undefined) throw cut('inside a message')
         this.#part = value
         continue
       }

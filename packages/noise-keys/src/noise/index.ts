@@ -19,7 +19,7 @@ export { DEFAULT_SESSION_LIMITS, MAX_SESSION_PAYLOAD_BYTES, NoiseSession, Sessio
 export { noiseKeyPair, noiseProtocol } from './suite.ts'
 
 export type { NumberedMessage } from './explicit-nonce.ts'
-export type { ByteDuplex } from './framing.ts'
+export type { ByteDuplex, ByteReadable, ByteTransport, ByteWritable } from './framing.ts'
 export type { HandshakeGateOptions } from './handshake-gate.ts'
 export type { HandshakeOptions, HandshakeResult, NoiseRole } from './handshake-state.ts'
 export type { NoiseStream, NoiseStreamOptions } from './noise-stream.ts'

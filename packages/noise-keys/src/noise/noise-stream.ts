@@ -1,7 +1,7 @@
 import { requireBytes, requireMembers } from '@keyturn/primitives'
 import { NoiseKeysError } from '../errors.ts'
 import { FrameReader, frameMessage } from './framing.ts'
-import type { ByteDuplex } from './framing.ts'
+import type { ByteDuplex, ByteTransport, ByteWritable } from './framing.ts'
 import { HandshakeState } from './handshake-state.ts'
 import type { HandshakeOptions } from './handshake-state.ts'
 import { MAX_SESSION_PAYLOAD_BYTES, NoiseSession } from './session.ts'
@@ -12,9 +12,10 @@ import type { NoiseProtocol } from './suite.ts'
 export interface NoiseStreamOptions extends HandshakeOptions, SessionOptions {
   /**
    * Decides whether the other side may go on, as soon as its static key is known and before anything more is sent to
-   * it; a throw ends the stream. Look the key up here: a key that opens a handshake may have been revoked.
+   * it; a throw or a rejection ends the stream, and nothing that it returns does: use `assertKeyUsable`, which throws.
+   * Look the key up here: a key that opens a handshake may have been revoked.
    */
-  readonly verifyRemote?: ((publicKey: Uint8Array) => Promise<void> | void) | undefined
+  readonly verifyRemote?: ((publicKey: Uint8Array) => unknown) | undefined
   /** Ends a handshake that takes too long: `AbortSignal.timeout(10_000)`. Default: it may take forever. */
   readonly signal?: AbortSignal | undefined
 }
@@ -30,9 +31,9 @@ const NO_BYTES = new Uint8Array(0)
 /** The transport, with one place that ends both of its directions. */
 class Wire {
   readonly frames: FrameReader
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>
+  readonly #writer: ReturnType<ByteWritable['getWriter']>
 
-  constructor(transport: ByteDuplex) {
+  constructor(transport: ByteTransport) {
     this.frames = new FrameReader(transport.readable)
     this.#writer = transport.writable.getWriter()
     // A failure is reported by the write that meets it.
@@ -196,7 +197,7 @@ function errorQuietly(controller: { error(reason: unknown): void }, reason: unkn
  * @example `const { readable, writable } = await openNoiseStream(Duplex.toWeb(socket), protocol, { role, staticKey })`
  */
 export async function openNoiseStream(
-  transport: ByteDuplex,
+  transport: ByteTransport,
   protocol: string | NoiseProtocol,
   options: NoiseStreamOptions,
 ): Promise<NoiseStream> {

@@ -229,7 +229,7 @@ function activateStep<State extends KeyRotationState>(identity: Identity): KeySt
       const { alias, until } = stagedIn(rotation)
       const keys = await identity.keys()
       // The alias stays and its key changes: one atomic change of the keystore, in which the retired key goes.
-      if (until !== alias && keys.has(until)) await keys.store.rename(until, alias, { replace: true })
+      if (until !== alias && keys.has(until)) await keys.store.rename(until, alias, { overwrite: true })
       const untouched = identity.next.filter(({ file }) => !future.some((key) => key.file === file))
       await identity.rename({ alias, next: [...future, ...untouched] }, new Date(made.atMs).toISOString())
       return undefined

@@ -7,7 +7,7 @@ import type { SharedMemoryDeliveryOptions } from './shared-memory-delivery.ts'
 /**
  * The delivery a launcher's settings name. Neither a manifest nor a server may choose it.
  *
- * @example `deliveryNamed('fd').deliver(key, { file: 'Metin2' })`
+ * @example `deliveryNamed('fd').deliver(key, { file: 'bin/game' })`
  */
 export function deliveryNamed(
   name: RuntimeKeyDelivery['name'],
