@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
-import { cpus, tmpdir } from 'node:os'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { members, root } from '../checks/workspace.ts'
@@ -19,6 +19,8 @@ interface Comparison {
   readonly columns: readonly string[]
   /** Packages of npm, with the versions that the pages speak of. */
   readonly peers: Readonly<Record<string, string>>
+  /** What the programs need besides. */
+  readonly helpers?: Readonly<Record<string, string>>
   /** What a program imports, for its cost: `node` only, or in a browser too. */
   readonly imports: Readonly<Record<string, { readonly code: string; readonly browser?: boolean }>>
   /** Programs that are not from npm, and the Debian package of each. */
@@ -38,7 +40,8 @@ const COMPARISONS: Readonly<Record<string, Comparison>> = {
   },
   manifest: {
     columns: ['manifest', 'tuf-js', 'minisign'],
-    peers: { 'tuf-js': '6.0.2', '@tufjs/models': '5.0.2' },
+    peers: { 'tuf-js': '6.0.2' },
+    helpers: { '@tufjs/models': '5.0.2' },
     imports: {
       manifest: { code: "import { verifyDownload } from '@keyturn/manifest'", browser: true },
       'tuf-js': { code: "import { Updater } from 'tuf-js'" },
@@ -63,8 +66,10 @@ const COMPARISONS: Readonly<Record<string, Comparison>> = {
     peers: {
       'noise-handshake': '4.2.0',
       '@hyperswarm/secret-stream': '6.9.2',
-      streamx: '*',
       '@chainsafe/libp2p-noise': '17.0.0',
+    },
+    helpers: {
+      streamx: '*',
       '@libp2p/crypto': '5.1.23',
       '@libp2p/interface': '3.3.0',
       '@libp2p/logger': '6.2.13',
@@ -153,13 +158,11 @@ function rowsOf(home: string, program: string, ...args: readonly string[]): Row[
 
 /** The version that was measured, in the words of the page. */
 function versionsOf(home: string, { peers, programs = {} }: Comparison): string {
-  const ofPeers = Object.keys(peers)
-    .filter((name) => peers[name] !== '*')
-    .map((name) => {
-      const file = join(home, 'node_modules', name, 'package.json')
-      if (!existsSync(file)) return `${name} was not run: it could not be installed`
-      return `${name} ${(JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version}`
-    })
+  const ofPeers = Object.keys(peers).map((name) => {
+    const file = join(home, 'node_modules', name, 'package.json')
+    if (!existsSync(file)) return `${name} was not run: it could not be installed`
+    return `${name} ${(JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version}`
+  })
   const ofPrograms = Object.entries(programs).map(([name, debian]) => {
     const found = spawnSync('sh', ['-c', `command -v ${name}`]).status === 0
     return found ? `${name} of Debian` : `${name} was not run: it is not installed (Debian: ${debian})`
@@ -180,7 +183,8 @@ function table(comparison: Comparison, rows: readonly Row[], home: string): stri
     `|${'---|'.repeat(columns.length + 1)}`,
     ...lines,
     '',
-    `Node ${process.versions.node}, ${cpu}, ${cpus().length} cores; medians, all of a row in turns.` +
+    `Node ${process.versions.node}, ${cpu}, ${cpus().length} cores, load ${(loadavg()[0] ?? 0).toFixed(0)}; ` +
+      'processor time, medians, all of a row in turns.' +
       `${versions === '' ? '' : ` ${versions}.`} "–": it does not do that, or was not run.`,
   ].join('\n')
 }
@@ -201,7 +205,8 @@ const chosen = Object.entries(COMPARISONS).filter(([name]) => values.only === un
 const home = resolve(values.home ?? mkdtempSync(join(tmpdir(), 'keyturn-compare-')))
 try {
   if (!existsSync(join(home, 'node_modules'))) {
-    prepare(home, Object.assign({}, ...Object.values(COMPARISONS).map(({ peers }) => peers)) as Record<string, string>)
+    const needed = Object.values(COMPARISONS).map(({ peers, helpers = {} }) => ({ ...peers, ...helpers }))
+    prepare(home, Object.assign({}, ...needed) as Record<string, string>)
   }
   copyPrograms(home)
   for (const [name, comparison] of chosen) {

@@ -88,16 +88,17 @@ function typecheckConsumer(folder: string, home: string, manifest: PackageManife
     typeof target === 'string' ? [] : [`export * as entry${index} from '${manifest.name}${subpath.slice(1)}'`],
   )
   writeFileSync(join(home, 'consumer.ts'), `${lines.join('\n')}\n`)
-  for (const [module, moduleResolution] of [
-    ['node16', 'node16'],
-    ['esnext', 'bundler'],
+  // A program of Node has no types of browsers, one with a bundler usually has.
+  for (const [module, moduleResolution, lib] of [
+    ['node16', 'node16', []],
+    ['esnext', 'bundler', ['dom', 'dom.iterable', 'dom.asynciterable']],
   ] as const) {
     // No skipLibCheck: the declarations themselves must be right in any project.
     const options = {
       strict: true,
       noEmit: true,
       target: 'es2023',
-      lib: ['es2024', 'dom', 'dom.iterable', 'dom.asynciterable'],
+      lib: ['es2024', ...lib],
       module,
       moduleResolution,
       types: ['node'],

@@ -9,6 +9,12 @@ import { MAX_ENTRIES } from './limits.ts'
 import { mayOverwrite } from './overwrite.ts'
 import type { OverwriteOptions } from './overwrite.ts'
 
+/** What stays with an alias when its secret changes. */
+function rulesOf(of: Pick<NewSecret, 'policy' | 'note'> | undefined): Pick<NewSecret, 'policy' | 'note'> {
+  const { policy, note } = of ?? {}
+  return { ...(policy === undefined ? {} : { policy }), ...(note === undefined ? {} : { note }) }
+}
+
 /** Members of an entry that change without its secret. */
 export type EntryChange = Partial<Pick<SecretEntry, 'policy' | 'note' | 'created' | 'rotated'>>
 
@@ -39,7 +45,8 @@ export class KeystoreDraft {
   }
 
   /**
-   * Adds a secret; with `overwrite` an existing alias gets another one, keeps its creation date and is marked as rotated.
+   * Adds a secret; with `overwrite` an existing alias gets another one, keeps its creation date, rule and note, and is
+   * marked as rotated. A secret with a `created` date of its own is taken with nothing of the one before.
    *
    * @throws KeystoreError `KEY_ALIAS`, `KEY_ALIAS_EXISTS`, `KEY_ID_REUSED`, `KEY_SECRET`.
    */
@@ -65,7 +72,9 @@ export class KeystoreDraft {
     place: Pick<IndexedEntry, 'alias' | 'fingerprint' | 'recordId'> & { readonly old: IndexedEntry | undefined },
   ): IndexedEntry {
     const { alias, fingerprint, recordId, old } = place
-    const { kind, publicKey, policy, note, created, rotated, once = false } = secret
+    const { kind, publicKey, created, rotated, once = false } = secret
+    // What brings its own dates was kept elsewhere, and is taken as it was there.
+    const { policy, note } = created === undefined ? { ...rulesOf(old), ...rulesOf(secret) } : secret
     const now = this.#clock()
     const rotatedAt = rotated ?? (old === undefined ? undefined : now)
     return {

@@ -158,6 +158,7 @@ export class Keystore {
    * @example `const signature = await keystore.withSecret('release', (seed) => ed25519Sign(seed, message))`
    */
   async withSecret<T>(alias: string, use: (secret: Uint8Array) => T | Promise<T>): Promise<T> {
+    this.#requireOpen()
     const secret = openRecord(this.#contents, this.#kek, this.#entry(alias).recordId)
     try {
       return await use(secret)
@@ -300,7 +301,12 @@ export class Keystore {
     throw new KeystoreError('KEY_ALIAS_UNKNOWN', `The keystore holds no "${alias}"`, { details: { alias } })
   }
 
+  #requireOpen(): void {
+    if (this.#kek.disposed) throw new TypeError('The keystore is closed')
+  }
+
   async #locked<T>(work: () => Promise<T>): Promise<T> {
+    this.#requireOpen()
     const unlock = await this.#storage.lock()
     try {
       await this.#refresh()

@@ -116,6 +116,32 @@ describe('Keystore', () => {
     expect(keystore.get('a').created).toBe(first.created)
   })
 
+  it('another secret for an alias keeps the rule and the note of the one before, unless it brings its own', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    const policy = { rotate_after_days: 30 }
+    await keystore.putText('token', 'one', { policy, note: 'for CI' })
+    await keystore.putText('token', 'two', { overwrite: true })
+    expect(keystore.get('token')).toMatchObject({ policy, note: 'for CI' })
+    await keystore.putText('token', 'three', { overwrite: true, note: 'for the laptop' })
+    expect(keystore.get('token')).toMatchObject({ policy, note: 'for the laptop' })
+    // What brings its own dates was kept elsewhere, and is taken as it was there.
+    await keystore.put('token', { ...ed25519(1), created: 1 }, { overwrite: true })
+    expect(keystore.get('token')).not.toHaveProperty('policy')
+    expect(keystore.get('token')).not.toHaveProperty('note')
+  })
+
+  it('a closed keystore says so', async () => {
+    const keystore = await createKeystore(path, 'p', fast)
+    await keystore.put('a', ed25519(1))
+    keystore.close()
+    const closed = new TypeError('The keystore is closed')
+    await expect(keystore.withSecret('a', () => 0)).rejects.toThrow(closed)
+    await expect(keystore.readText('a')).rejects.toThrow(closed)
+    await expect(keystore.put('b', ed25519(2))).rejects.toThrow(closed)
+    await expect(keystore.rotateMaster()).rejects.toThrow(closed)
+    await expect(keystore.changePassphrase('q')).rejects.toThrow(closed)
+  })
+
   it('an alias marked once never names another secret, even after removal (row 15)', async () => {
     const keystore = await createKeystore(path, 'p', fast)
     const key = { kind: 'content-key', once: true }

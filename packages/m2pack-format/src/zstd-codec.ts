@@ -1,10 +1,13 @@
+/** A `WebAssembly.Module`, which projects without the types of browsers have no name for. */
+export type CompiledModule = object
+
 /**
  * Where `dist/web/zstd.wasm` of `@bokuweb/zstd-wasm` is: its address, a compiled module (workers of Cloudflare allow
  * nothing else), or its bytes.
  */
 export type ZstdSource =
   | { readonly url: string | URL; readonly module?: undefined; readonly bytes?: undefined }
-  | { readonly module: WebAssembly.Module; readonly url?: undefined; readonly bytes?: undefined }
+  | { readonly module: CompiledModule; readonly url?: undefined; readonly bytes?: undefined }
   | { readonly bytes: Uint8Array; readonly url?: undefined; readonly module?: undefined }
 
 /** Options of every call that may have to load zstd. */

@@ -50,7 +50,7 @@ async function fetchBytes(url: string): Promise<ArrayBuffer> {
 }
 
 async function moduleOf({ url, module, bytes }: ZstdSource): Promise<WebAssembly.Module> {
-  if (module !== undefined) return module
+  if (module !== undefined) return module as WebAssembly.Module
   const given = url === undefined ? (bytes as Uint8Array<ArrayBuffer>) : await fetchBytes(String(url))
   try {
     return await WebAssembly.compile(given)

@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { concatBytes, equalBytes } from '@keyturn/primitives'
 import { frameMessage, FrameReader, openNoiseStream, SessionRegistry } from '../src/noise/index.ts'
-import type { ByteDuplex, NoiseStream, NoiseStreamOptions } from '../src/noise/index.ts'
+import type { ByteDuplex, ByteTransport, NoiseStream, NoiseStreamOptions } from '../src/noise/index.ts'
 import { clientKey, serverKey } from './noise-pairs.ts'
 
 const XX = 'Noise_XX_25519_ChaChaPoly_SHA256'
@@ -26,7 +26,7 @@ function pair(change: Change = (bytes) => bytes): [ByteDuplex, ByteDuplex] {
 }
 
 function open(
-  [left, right]: [ByteDuplex, ByteDuplex],
+  [left, right]: [ByteTransport, ByteTransport],
   options: Partial<NoiseStreamOptions> = {},
 ): Promise<[NoiseStream, NoiseStream]> {
   return Promise.all([
@@ -234,8 +234,7 @@ describe('openNoiseStream()', () => {
     await new Promise<void>((listening) => void server.listen(0, '127.0.0.1', listening))
     const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true })
     const [taken] = (await once(server, 'connection')) as [Socket]
-    const web = (stream: Socket) => Duplex.toWeb(stream)
-    const [client, answering] = await open([web(socket), web(taken)])
+    const [client, answering] = await open([Duplex.toWeb(socket), Duplex.toWeb(taken)])
     const closed = Promise.all([once(socket, 'close'), once(taken, 'close')])
     const echo = answering.readable.pipeTo(answering.writable)
     const stream = Duplex.fromWeb(client as unknown as Parameters<typeof Duplex.fromWeb>[0])

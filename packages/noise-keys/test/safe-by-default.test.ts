@@ -3,8 +3,8 @@ import { promisify } from 'node:util'
 import { ed25519Sign, sha256, systemRandom, utf8Encode } from '@keyturn/primitives'
 import { describe, expect, it } from 'vitest'
 import { createTransportIdentity, memoryDirectory } from '../src/index.ts'
-import { auditIdentity } from '../src/owner/index.ts'
-import { HandshakeState } from '../src/noise/index.ts'
+import { auditIdentity, Publisher as KeyPublisher } from '../src/owner/index.ts'
+import { HandshakeState, noiseKeyPair, noiseProtocol } from '../src/noise/index.ts'
 import { createRelayHandler, memoryPacketStore, RelayClient, txtRecord } from '../src/pkarr/index.ts'
 import type { DnsRecord } from '../src/pkarr/index.ts'
 import { Publisher } from './publisher.ts'
@@ -69,6 +69,24 @@ describe('HandshakeState with a psk of zeros', () => {
     expect(new HandshakeState(name, { ...options, allowZeroPsk: true }).isComplete).toBe(false)
     expect(new HandshakeState(name, { ...options, psks: [systemRandom(32)] }).isComplete).toBe(false)
   })
+})
+
+it('a handshake refuses a static key whose secret was wiped meanwhile', async () => {
+  const { seed: coldSeed, ...owner } = createTransportIdentity()
+  const publisher = new KeyPublisher({
+    identity: owner,
+    directory: memoryDirectory(),
+    withSeed: (use) => use(coldSeed),
+    store: () => undefined,
+  })
+  await publisher.announce()
+  const protocol = 'Noise_NK_25519_ChaChaPoly_SHA256'
+  const { dh } = noiseProtocol(protocol)
+  const wiped = await publisher.withSecret((secret) => noiseKeyPair(dh, secret))
+  const refused = expect.objectContaining({ code: 'NK_KEY', message: 'The secret of staticKey was wiped' })
+  expect(() => new HandshakeState(protocol, { role: 'responder', staticKey: wiped })).toThrow(refused)
+  const copied = await publisher.withSecret((secret) => noiseKeyPair(dh, secret.slice()))
+  expect(new HandshakeState(protocol, { role: 'responder', staticKey: copied }).isComplete).toBe(false)
 })
 
 it('createTransportIdentity() draws its own seed', () => {

@@ -50,6 +50,9 @@ describe('writeFileAtomic()', () => {
   it('writeFileAtomic() with overwrite off leaves an existing file alone', async () => {
     await writeFileAtomic(join(folder, 'a'), text('old'), { overwrite: false })
     expect(await code(writeFileAtomic(join(folder, 'a'), text('new'), { overwrite: false }))).toBe('PRIM_EXISTS')
+    await expect(writeFileAtomic(join(folder, 'a'), text('new'), { overwrite: false })).rejects.toThrow(
+      `Cannot write "${join(folder, 'a')}": it exists already`,
+    )
     expect(await snapshot(folder)).toEqual({ a: 'old' })
   })
 

@@ -6,6 +6,11 @@
 #ifndef KEYTURN_RUNTIME_KEY_H
 #define KEYTURN_RUNTIME_KEY_H
 
+/* What it needs of POSIX, which -std=c99 and -std=c11 hide. */
+#if !defined(_WIN32) && !defined(_GNU_SOURCE) && !defined(_POSIX_C_SOURCE)
+#define _POSIX_C_SOURCE 200809L
+#endif
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +23,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#if !defined(O_NOFOLLOW) || !defined(O_CLOEXEC)
+#error "Include keyturn_runtime_key.h before other headers, or compile with -D_POSIX_C_SOURCE=200809L or -std=gnu99"
+#endif
 #endif
 
 enum { KTRK_BLOB_LENGTH = 84, KTRK_KEY_LENGTH = 32 };

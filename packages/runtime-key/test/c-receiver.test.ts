@@ -22,7 +22,7 @@ describe.skipIf(!hasCompiler)('C receiver', () => {
   const client = join(folder, 'client')
   beforeAll(() => {
     const source = fileURLToPath(new URL('../c/example.c', import.meta.url))
-    const strict = ['-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined']
+    const strict = ['-O2', '-Wall', '-Wextra', '-Werror', '-fsanitize=address,undefined']
     if (spawnSync('c++', ['--version']).status === 0) {
       for (const standard of ['-std=c++11', '-std=c++20'])
         execFileSync('c++', [standard, ...strict, '-x', 'c++', source, '-o', client])

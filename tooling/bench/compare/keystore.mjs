@@ -1,5 +1,5 @@
 /** Tokens of a command-line tool, beside conf, age-encryption and the program age. Each start is a fresh process. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'

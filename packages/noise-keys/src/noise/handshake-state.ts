@@ -290,6 +290,10 @@ export class HandshakeState {
     if (remoteKnown !== (this.#remoteStatic !== undefined)) {
       throw new TypeError(`${this.protocol.name} ${remoteKnown ? 'needs' : 'takes no'} remoteStatic`)
     }
+    if (this.#static?.secretKey.every((byte) => byte === 0) === true)
+      throw new NoiseKeysError('NK_KEY', 'The secret of staticKey was wiped', {
+        hint: 'A key pair keeps the bytes it was made with. If they are lent to you, give it a copy: secret.slice()',
+      })
     for (const key of [this.#static?.publicKey, this.#static?.secretKey, this.#remoteStatic]) {
       if (key !== undefined && key.length !== dh.keyLength) {
         throw new NoiseKeysError('NK_KEY', `Key has ${key.length} bytes, ${this.protocol.name} wants ${dh.keyLength}`)

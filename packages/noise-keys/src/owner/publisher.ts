@@ -104,10 +104,12 @@ export class Publisher {
   }
 
   /**
-   * Lends the secret of a key, to answer peers with.
+   * Lends the secret of a key, to answer peers with. Its bytes are wiped when `use` has ended: a key pair for later
+   * needs a copy.
    *
    * @param device - Which; default: the active one. Those that are retiring answer too.
    * @throws {@link NoiseKeysError} `NK_METADATA` when there is no such key, or it was revoked or retired.
+   * @example `const staticKey = await publisher.withSecret((secret) => noiseKeyPair(dh, secret.slice()))`
    */
   async withSecret<T>(use: (secret: Uint8Array) => T | Promise<T>, device?: string): Promise<T> {
     const key = this.#metadata.keys.find((one) =>

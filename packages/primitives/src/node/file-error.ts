@@ -16,10 +16,11 @@ export async function onDisk<T>(what: string, path: string, call: () => Promise<
   } catch (cause) {
     const errno = systemErrorCode(cause)
     if (errno === undefined || cause instanceof KeyturnError) throw cause
-    const message = `${what} "${printable(path)}": ${errno}`
+    const place = `${what} "${printable(path)}"`
+    const message = `${place}: ${errno}`
     const context = { details: { path, errno }, cause }
     if (DISK_FULL.has(errno)) throw new PrimitivesError('PRIM_DISK_FULL', message, context)
-    if (errno === 'EEXIST') throw new PrimitivesError('PRIM_EXISTS', message, context)
+    if (errno === 'EEXIST') throw new PrimitivesError('PRIM_EXISTS', `${place}: it exists already`, context)
     throw new PrimitivesError('PRIM_FILE', message, context)
   }
 }
