@@ -147,8 +147,10 @@ export const manifestErrors = {
   },
   MAN_VERSION: {
     kind: 'input',
-    meaning: 'A release version is not of the form YYYY.MM.DD-N, or not newer than the one before.',
-    remedy: 'Name it after the day and count from 1, or allow tags explicitly',
+    meaning:
+      'The name of a release has a character or a length that it may not have, or is not newer where names are ordered.',
+    remedy:
+      'Use 1 to 64 letters, digits and . + _ -, a letter or digit first. Only a manifest of schema 1 needs YYYY.MM.DD-N',
   },
   MAN_UNKNOWN_FORMAT: {
     kind: 'policy',

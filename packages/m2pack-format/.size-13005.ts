@@ -1,0 +1,1 @@
+export * from '@keyturn/m2pack-format/node'
