@@ -216,6 +216,12 @@ const targeted: readonly Campaign[] = [
     command: () => ['node', 'campaign/debian.ts'],
     shown: /(?:not tried here: .*|checked: .*|.*tarballs, packed twice.*|no Debian package: .*)$/,
   },
+  {
+    name: 'release: the container image of the server',
+    folder: 'tooling/release',
+    command: () => ['node', 'campaign/container.ts'],
+    shown: /(?:not tried here: .*|checked: .*)$/,
+  },
 ]
 
 /** Every property test of a package, with another seed each time. */
