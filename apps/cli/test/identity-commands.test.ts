@@ -218,6 +218,10 @@ describe('keyturn sign and verify', () => {
       position: 'ancestor',
       retired_by: { sn: 1 },
     })
+    // The signature of one commit, as a note of another one.
+    git('notes', '--ref', 'keyturn', 'copy', '--force', 'HEAD', 'HEAD~1')
+    const foreign = await run('verify', '--commit', 'HEAD~1', '--repo', repo)
+    expect([foreign.code, foreign.stderr + foreign.stdout]).toEqual([4, expect.stringContaining('KEL_STATEMENT')])
     writeFileSync(path('commit'), git('cat-file', 'commit', 'HEAD'))
     await data('sign', path('commit'))
     expect((await run('verify', '--commit', 'HEAD', '--repo', repo, '--signature', path('commit.sig'))).code).toBe(4)

@@ -2,7 +2,7 @@ import { incept, seedSigner } from '@keyturn/kel/owner'
 import { ed25519PublicKey, ed25519Sign, utf8Encode } from '@keyturn/primitives'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { describe, expect, it } from 'vitest'
-import { parseOidcRules } from '../src/access/oidc.ts'
+import { OidcChecker, parseOidcRules } from '../src/access/oidc.ts'
 import { EventStreams } from '../src/events/event-streams.ts'
 import { ServerError } from '../src/errors.ts'
 import { startIssuer } from './oidc-issuer.ts'
@@ -148,6 +148,19 @@ describe('sessions of OIDC tokens', () => {
     now += day - 60_000
     const late = await logIn(await running.token(['releases:read'], { days: 1 }))
     expect([await look(cookie), await look(late.cookie)]).toEqual([401, 200])
+  })
+})
+
+describe('holders of OIDC tokens', () => {
+  it('have a name of their own, however long their subjects are', () => {
+    const issuer = 'https://issuer.example'
+    const claims = { repository: 'acme/game' }
+    const checker = new OidcChecker({ issuer, audience: 'x', rules: [{ claims, scopes: ['blobs:write'] }] })
+    const nameOf = (sub: string): string => checker.holderOf({ iss: issuer, sub, ...claims }).actor.name
+    const long = 'r'.repeat(300)
+    expect(nameOf('repo:acme/game')).toBe('oidc:repo:acme/game')
+    expect(nameOf(`${long}:main`)).not.toBe(nameOf(`${long}:pull`))
+    expect(nameOf(`${long}:main`).length).toBe(200)
   })
 })
 

@@ -38,7 +38,7 @@ export class BlobCalls extends OperatorCalls {
 
   /** Which of the blobs the server lacks; any number, sent in batches. */
   async missingBlobs(hashes: readonly string[]): Promise<string[]> {
-    const missing: string[] = []
+    const missing = new Set<string>()
     for (let start = 0; start < hashes.length; start += API_LIMITS.maxMissingQuery) {
       const answer = await this.#http.json<{ missing: string[] }>({
         method: 'POST',
@@ -46,9 +46,10 @@ export class BlobCalls extends OperatorCalls {
         what: 'ask for missing blobs',
         json: { sha256: hashes.slice(start, start + API_LIMITS.maxMissingQuery) },
       })
-      for (const hash of answer.missing) missing.push(hash)
+      for (const hash of answer.missing) missing.add(hash)
     }
-    return missing
+    // Only what was asked about: nothing else is ever sent.
+    return [...new Set(hashes)].filter((hash) => missing.has(hash))
   }
 
   /** Uploads one blob: in one request when small, otherwise resumable. */

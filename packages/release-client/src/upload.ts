@@ -17,11 +17,15 @@ export async function uploadBlob(http: HttpCaller, source: BlobSource, options: 
   if (await uploadDirectly(http, source, options)) return
   const path = await createUpload(http, source, options)
   let offset = await uploadOffset(http, path, source, options)
-  while (offset < source.size) {
+  for (let [furthest, stalled] = [offset, 0]; offset < source.size;) {
     const piece = await source.read(offset, Math.min(PIECE_BYTES, source.size - offset))
     const next = await sendPiece(http, source, { path, offset, piece }, options)
     options.onProgress?.(Math.max(0, next - offset))
     offset = next
+    stalled = next > furthest ? 0 : stalled + 1
+    furthest = Math.max(furthest, next)
+    if (stalled > MAX_STALLED)
+      throw new ServerError('SRV_REQUEST', `Cannot upload blob ${source.sha256}: the server stays at byte ${furthest}`)
   }
 }
 
@@ -39,6 +43,9 @@ async function putWhole(http: HttpCaller, source: BlobSource, options: UploadOpt
 }
 
 const tus = { 'tus-resumable': '1.0.0' }
+
+/** Pieces in a row after which the server may have no more than before. */
+const MAX_STALLED = 8
 
 /** Starts an upload, or finds the unfinished one of the caller; returns its path. */
 export async function createUpload(

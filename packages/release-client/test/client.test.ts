@@ -213,7 +213,7 @@ describe('uploadMissing()', () => {
   it('sends only what the server lacks, each blob once', async () => {
     const blobs = ['one', 'two', 'one'].map((text) => blobFromBytes(new TextEncoder().encode(text)))
     const { client, sent } = against([
-      () => json({ missing: [blobs[1]?.sha256] }),
+      () => json({ missing: [blobs[1]?.sha256, 'ff'.repeat(32), '../x'] }),
       () => new Response(null, { status: 201 }),
     ])
     expect(await client.uploadMissing(blobs)).toEqual({ blobs: 1, bytes: 3, present: 1 })
@@ -251,6 +251,24 @@ describe('a resumable upload', () => {
     await client.uploadBlob(source, { direct: false, onProgress: (bytes) => told.push(bytes) })
     expect(sent.map(({ method }) => method)).toEqual(['POST', 'HEAD', 'PATCH', 'HEAD', 'PATCH'])
     expect(told.reduce((sum, bytes) => sum + bytes, 0)).toBe(source.size)
+  })
+
+  it('gives up when the offset that the server names does not grow', async () => {
+    let pieces = 0
+    const answer = (method: string): Response => {
+      if (method === 'POST') return new Response(null, { status: 201, headers: { location: '/v1/uploads/abcdefgh' } })
+      // Back and forth, and never further than before.
+      if (method === 'PATCH') pieces += 1
+      const offset = pieces % 2 === 0 ? 4096 : 0
+      return new Response(null, { status: 204, headers: { 'upload-offset': String(offset) } })
+    }
+    const client = new ReleaseServerClient('http://127.0.0.1:1', {
+      retryPauseMs: 1,
+      fetch: async (_url, init) => answer(init?.method ?? 'GET'),
+    })
+    const small = { ...source, read: async () => new Uint8Array(16) }
+    await expect(client.uploadBlob(small, { direct: false })).rejects.toMatchObject({ code: 'SRV_REQUEST' })
+    expect(pieces).toBeLessThan(20)
   })
 
   it.each(['//evil.example/v1/uploads/abcdefgh?x', '/v1/tokens/abcdefgh', ''])(

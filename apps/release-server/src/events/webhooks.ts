@@ -8,6 +8,7 @@ import type { ServerContext } from '../context.ts'
 import { ServerError } from '../errors.ts'
 import type { RecordReader } from '../storage/metadata-store.ts'
 import { timestamp } from '../time.ts'
+import { checkReceiver, postEvent } from './post-event.ts'
 import { viewOf, webhooks } from './webhook-secrets.ts'
 import type { StoredWebhook, WebhookSecrets, WebhookView } from './webhook-secrets.ts'
 
@@ -43,10 +44,7 @@ export async function createWebhook(
   { url, events }: Pick<WebhookView, 'url' | 'events'>,
   caller: Caller,
 ): Promise<{ webhook: WebhookView; secret: string }> {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  if (parsed === undefined || (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') || parsed.username !== '') {
-    throw new ServerError('SRV_REQUEST', 'Cannot use this webhook address: expected http or https without a user name')
-  }
+  const { host } = checkReceiver(url)
   const id = base64urlEncode(context.random(12))
   const secret = `whsec_${base64Encode(context.random(32))}`
   const created_at = timestamp(context.clock())
@@ -58,7 +56,7 @@ export async function createWebhook(
       ...caller,
       action: 'webhook.create',
       target: id,
-      facts: { host: parsed.host },
+      facts: { host },
     })
   })
   return { webhook, secret }
@@ -159,15 +157,13 @@ interface Sent {
 export class WebhookSender {
   readonly #context: ServerContext
   readonly #secrets: WebhookSecrets
-  readonly #fetch: typeof fetch
   #timer: NodeJS.Timeout | undefined
   readonly #queue = new OneAtATime()
   #closed = false
 
-  constructor(context: ServerContext, secrets: WebhookSecrets, send: typeof fetch = fetch) {
+  constructor(context: ServerContext, secrets: WebhookSecrets) {
     this.#context = context
     this.#secrets = secrets
-    this.#fetch = send
   }
 
   /** Starts to look for deliveries every second. */
@@ -214,23 +210,19 @@ export class WebhookSender {
     const seconds = Math.floor(this.#context.clock() / 1000)
     try {
       const secrets = await this.#secrets.read(delivery.webhook, webhook)
-      const answer = await this.#fetch(webhook.url, {
-        method: 'POST',
-        redirect: 'manual',
+      const status = await postEvent(webhook.url, {
         body: delivery.body,
-        signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+        withinMs: ANSWER_WITHIN_MS,
         headers: {
           'content-type': 'application/json',
           'user-agent': 'keyturn-webhooks/1',
           ...webhookHeaders(secrets, id, seconds, delivery.body),
         },
       })
-      await answer.body?.cancel()
-      const { ok, status } = answer
-      return { outcome: ok ? 'done' : status === 410 ? 'gone' : 'again', status }
+      return { outcome: status >= 200 && status < 300 ? 'done' : status === 410 ? 'gone' : 'again', status }
     } catch (error) {
       if (error instanceof KeyturnError)
-        this.#context.log.warn({ code: error.code, webhook: delivery.webhook }, 'a webhook cannot be signed')
+        this.#context.log.warn({ code: error.code, webhook: delivery.webhook }, 'a webhook cannot be signed or sent')
       return { outcome: 'again', status: null }
     }
   }
