@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { writeChunkIndex } from '@keyturn/manifest/delta'
 import { nodeFileSystem } from '@keyturn/primitives/node'
 import type { FileSystem } from '@keyturn/primitives/node'
 import { faultFileSystem } from '@keyturn/primitives/testing'
@@ -98,17 +99,24 @@ describe('a blob that is stored as chunks', () => {
   it('waits for its file when two others are made, and gets it when they are done', async () => {
     const root = await temporaryFolder()
     const blobs = [...versions(MIB), randomBytes(MIB)]
-    const names = blobs.map(sha256Hex)
-    const store = await stored(root, blobs)
+    const gate = Promise.withResolvers<void>()
+    let isGated = false
+    const rename: FileSystem['rename'] = async (from, to) => {
+      if (isGated) await gate.promise
+      await nodeFileSystem.rename(from, to)
+    }
+    const store = await stored(root, blobs, { ...nodeFileSystem, rename })
     for (const bytes of blobs) await store.cool?.(sha256Hex(bytes), indexOf(bytes))
-    const made = await Promise.allSettled(names.map((name) => store.warm?.(name)))
-    expect(made).toMatchObject([
-      { status: 'fulfilled' },
-      { status: 'fulfilled' },
-      { status: 'rejected', reason: { code: 'SRV_UNAVAILABLE' } },
-    ])
-    await store.warm?.(names[2] ?? '')
-    expect((await readFile(store.localPath?.(names[2] ?? '') ?? '')).equals(blobs[2] ?? Buffer.of())).toBe(true)
+    isGated = true
+    const makes = blobs.map((bytes) => store.warm?.(sha256Hex(bytes)))
+    const ends = makes.map(async (made) => await made?.then(String, ({ code }: { code: string }) => code))
+    expect(await Promise.race(ends)).toBe('SRV_UNAVAILABLE')
+    gate.resolve()
+    expect((await Promise.all(ends)).toSorted()).toEqual(['SRV_UNAVAILABLE', 'undefined', 'undefined'])
+    for (const bytes of blobs) {
+      await store.warm?.(sha256Hex(bytes))
+      expect((await readFile(store.localPath?.(sha256Hex(bytes)) ?? '')).equals(bytes)).toBe(true)
+    }
   })
 
   it('stays whole when the index is of other bytes, or its own are damaged', async () => {
@@ -123,6 +131,26 @@ describe('a blob that is stored as chunks', () => {
     await writeFile(store.localPath?.(name) ?? '', damaged)
     expect(await store.cool?.(name, indexOf(first))).toBeUndefined()
     expect((await stat(store.localPath?.(name) ?? '')).size).toBe(first.length)
+  })
+
+  it.each([
+    ['of one chunk that would be read whole for each byte', 8 * MIB, 8 * MIB],
+    ['of more chunks than a disk should have files', 64, 300_000],
+  ])('stays whole when its index is %s', async (_name, length, size) => {
+    const root = await temporaryFolder()
+    const bytes = randomBytes(size)
+    const store = await stored(root, [bytes])
+    const lengths = Uint32Array.from({ length: Math.ceil(size / length) }, (_, at) =>
+      Math.min(length, size - at * length),
+    )
+    const digests = Buffer.concat(
+      Array.from(lengths, (_, at) => Buffer.from(sha256Hex(bytes.subarray(at * length, (at + 1) * length)), 'hex')),
+    )
+    const blobSha256 = Buffer.from(sha256Hex(bytes), 'hex')
+    const lie = writeChunkIndex({ params: 1, blobBytes: size, blobSha256, lengths, digests })
+    expect(await store.cool?.(sha256Hex(bytes), lie)).toBeUndefined()
+    expect(await filesIn(join(root, 'cold'))).toEqual([])
+    expect((await stat(store.localPath?.(sha256Hex(bytes)) ?? '')).size).toBe(size)
   })
 
   it('whose chunk is damaged or gone gives no wrong byte: BLOB_CORRUPT; set aside, it is missing', async () => {

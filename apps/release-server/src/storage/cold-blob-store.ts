@@ -21,6 +21,12 @@ const MAX_WARMING = 2
 /** Left free on the disk by such a file. */
 const RESERVE_BYTES = 1024 * 1024 * 1024
 
+/** Longest chunk of a blob that is stored as chunks; indexes cut at 1 MiB. */
+const MAX_CHUNK_BYTES = 4 * 1024 * 1024
+/** Indexes group chunks up to 2 KiB at least. */
+const LEAST_AVERAGE_BYTES = 1024
+const SPARE_CHUNKS = 64
+
 /** What a folder store takes over of the disk. */
 export interface ColdOptions {
   readonly root: string
@@ -147,7 +153,7 @@ export class ColdBlobStore implements BlobStore {
    *
    * @param recipe - Its chunk index, as uploaded.
    * @returns Bytes of its file that are free now, less those of chunks that are new; undefined when it stays whole: it
-   *   is not there, the index is of another blob, or its bytes are damaged.
+   *   is not there, the index is of another blob or of no use as a recipe, or its bytes are damaged.
    */
   cool(sha256: string, recipe: Uint8Array): Promise<number | undefined> {
     return this.#cooling.run(async () => {
@@ -155,6 +161,7 @@ export class ColdBlobStore implements BlobStore {
       const index = parseChunkIndex(recipe)
       if (info === undefined || hexEncode(index.blobSha256) !== sha256 || index.blobBytes !== info.size)
         return undefined
+      if (!isReasonable(index)) return undefined
       const added = await this.#writeChunks(sha256, index)
       if (added === undefined) return undefined
       await this.#writeNew(this.#recipePath(sha256), recipe)
@@ -328,6 +335,15 @@ function nameOf(index: ChunkIndex, chunk: number): string {
 
 function chunkNames(index: ChunkIndex): string[] {
   return [...index.lengths.keys()].map((chunk) => nameOf(index, chunk))
+}
+
+/**
+ * Whether chunks are of a size that indexes have. Whoever may publish chooses them: a chunk is read as a whole for each
+ * byte of it that anybody asks for, and each one is a file.
+ */
+function isReasonable({ lengths, blobBytes }: ChunkIndex): boolean {
+  const isShort = lengths.every((length) => length <= MAX_CHUNK_BYTES)
+  return isShort && lengths.length <= SPARE_CHUNKS + blobBytes / LEAST_AVERAGE_BYTES
 }
 
 function isChunk(index: ChunkIndex, chunk: number, bytes: Uint8Array): boolean {
