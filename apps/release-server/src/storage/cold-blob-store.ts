@@ -338,7 +338,7 @@ function chunkNames(index: ChunkIndex): string[] {
 }
 
 /**
- * Whether chunks are of a size that indexes have. Whoever may publish chooses them: a chunk is read as a whole for each
+ * Whether chunks are of a size that indexes have. Anyone who may publish chooses them: a chunk is read whole for each
  * byte of it that anybody asks for, and each one is a file.
  */
 function isReasonable({ lengths, blobBytes }: ChunkIndex): boolean {
