@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { cpSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { root } from '../checks/workspace.ts'
 import { inTurn, run } from './measure.ts'
@@ -59,6 +59,14 @@ function filesIn(folder: string): string[] {
 
 const bytesIn = (folder: string): number => filesIn(folder).reduce((sum, path) => sum + lstatSync(path).size, 0)
 
+/** What a release refuses, or leaves out: names of secrets, and what Windows cannot name. */
+const NOT_FOR_RELEASE = /[:\\*?"<>|]|\.(?:pem|key|p12|pfx|tmp|swp)$|^\.env|^id_(?:rsa|dsa|ecdsa|ed25519)$|~$/
+
+function isForRelease(path: string): boolean {
+  const stats = lstatSync(path)
+  return (stats.isDirectory() || stats.isFile()) && !NOT_FOR_RELEASE.test(basename(path))
+}
+
 /** Ten folders of a hundred files, half of them compressible; one large loose file, one large packed one. */
 function makeTree(tree: string): void {
   const given = process.env['KEYTURN_BENCH_TREE']
@@ -69,7 +77,7 @@ function makeTree(tree: string): void {
       const noise = randomBytes(number % 2 === 0 ? 40_000 : 4000)
       writeFileSync(join(folder, `${number}.bin`), Buffer.concat([noise, Buffer.from('texture '.repeat(4000))]))
     }
-  } else cpSync(given, tree, { recursive: true })
+  } else cpSync(given, tree, { recursive: true, filter: isForRelease })
   writeFileSync(join(tree, 'large.pak'), randomBytes(16 * MIB))
   mkdirSync(join(tree, 'top0'), { recursive: true })
   writeFileSync(join(tree, 'top0', 'large.bin'), randomBytes(8 * MIB))

@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readReleases } from '@keyturn/publisher/records'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { command } from './support/command.ts'
@@ -18,9 +19,10 @@ beforeEach(async () => {
   for (let at = 0; at < 60; at++)
     await writeFile(world.path(`game/client/data/${at}.bin`), randomBytesOf(`file ${at}`, MIB / 4 + at))
   await writeFile(world.path('game/client/big.bin'), randomBytesOf('big', 6 * MIB))
+  await writeFile(world.path('game/client/same.bin'), randomBytesOf('same', MIB / 2))
   await writeFile(
     world.path('game/keyturn.json'),
-    JSON.stringify({ schema: 1, product: 'test', source: 'client', plain: ['big.bin'] }),
+    JSON.stringify({ schema: 1, product: 'test', source: 'client', plain: ['big.bin', 'same.bin'] }),
   )
 })
 afterEach(async () => {
@@ -56,6 +58,11 @@ describe('an upload', () => {
     // What the server put together is what was signed.
     const check = await client.checkRelease('test', 'stable', String(second['version']))
     expect(check).toMatchObject({ sound: true, damaged: [], missing: [] })
+    // A file that did not change has one chunk index, of both releases.
+    const releases = await readReleases((await world.home()).paths, 'stable')
+    const indexes = releases.map(({ manifest }) => manifest.files.find(({ path }) => path === 'same.bin')?.index)
+    expect(indexes[0]).toBeDefined()
+    expect(indexes[1]).toEqual(indexes[0])
   })
 
   it('of a rotation of the content key is a hundredth of the client', { timeout: 300_000 }, async () => {
