@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { codeOf, dataOf } from './support/keyturn.ts'
+import { codeOf, dataOf, keyturn } from './support/keyturn.ts'
 import type { Outcome } from './support/keyturn.ts'
 import { IdentityCopies } from './support/identity-copies.ts'
 
@@ -53,6 +53,7 @@ describe('a signature made before a rotation', () => {
     await data('id', 'rotate')
     await data('id', 'export', path('log.cesr'))
     expect(readFileSync(path('log.cesr')).length).toBeLessThan(4096)
+    expect((await keyturn(['id', 'log', '--file', path('log.cesr')])).stdout).toMatch(/ \{"rd":"/)
     expect(await data('verify', setup)).toMatchObject(sealedBy(1))
     const elsewhere = await run('verify', setup, '--log', path('log.cesr'))
     expect([elsewhere.code, dataOf(elsewhere)['position']]).toEqual([1, 'claimed'])

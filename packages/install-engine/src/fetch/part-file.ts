@@ -154,7 +154,8 @@ export class PartFile {
    * it was hashed, in this run or the next.
    *
    * @param keepsWrong - Leave a file with another hash as a part, without a map, for {@link PartFile.claim}.
-   * @returns The identity of the staged file, or `undefined` when its hash differs (then nothing else is left of it); `removed` when somebody else deleted it.
+   * @returns The identity of the staged file, or `undefined` when its hash differs (then nothing else is left of it);
+   *   `removed` when somebody else deleted it.
    */
   async finish(
     { signal, onBytes }: { signal?: AbortSignal | undefined; onBytes?: ((count: number) => void) | undefined } = {},

@@ -1,4 +1,4 @@
-import { base64Decode, base64Encode, canonicalJson, parseStrictJson, utf8Encode, wipe } from '@keyturn/primitives'
+import { base64Decode, base64Encode, canonicalJson, isRecord, parseStrictJson, utf8Encode, wipe } from '@keyturn/primitives'
 import { requireBytes, requireMembers, requireText } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import type { NewSecret, SecretEntry } from '../entry.ts'
@@ -147,10 +147,6 @@ function wrong(what: string, cause?: unknown): KeystoreError {
   })
 }
 
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function parseExport(plaintext: Uint8Array): ImportedSecret[] {
   let document: JsonValue
   try {
@@ -158,7 +154,7 @@ function parseExport(plaintext: Uint8Array): ImportedSecret[] {
   } catch (cause) {
     throw wrong('something other than the export of a keystore', cause)
   }
-  if (!isObject(document) || document['type'] !== TYPE) throw wrong('something other than the export of a keystore')
+  if (!isRecord(document) || document['type'] !== TYPE) throw wrong('something other than the export of a keystore')
   const { schema, secrets } = document
   if (schema !== SCHEMA) throw wrong(`an export of schema ${String(schema)}, expected ${SCHEMA}`)
   if (!Array.isArray(secrets) || secrets.length > MAX_ENTRIES) throw wrong('a wrong list of secrets')
@@ -166,7 +162,7 @@ function parseExport(plaintext: Uint8Array): ImportedSecret[] {
 }
 
 function parseSecret(value: JsonValue): ImportedSecret {
-  if (!isObject(value)) throw wrong('a wrong secret')
+  if (!isRecord(value)) throw wrong('a wrong secret')
   const { alias, kind, secret, once, policy, note, created, rotated, public_key: publicKey } = value
   const isWhole =
     typeof alias === 'string' &&
@@ -176,7 +172,7 @@ function parseSecret(value: JsonValue): ImportedSecret {
     (rotated === undefined || typeof rotated === 'number') &&
     (once === undefined || once === true) &&
     (note === undefined || typeof note === 'string') &&
-    (policy === undefined || isObject(policy)) &&
+    (policy === undefined || isRecord(policy)) &&
     (publicKey === undefined || typeof publicKey === 'string')
   if (!isWhole) throw wrong('a wrong secret')
   try {
