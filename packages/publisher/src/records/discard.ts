@@ -1,5 +1,3 @@
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { PublisherError } from '../errors.ts'
 import type { SealedKey } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -50,7 +48,7 @@ export async function discardRelease(home: HomeSession, channel: string, version
         hint: 'Discard the newer one first',
       },
     )
-  await rm(join(home.paths.releases, channel, version), { recursive: true })
+  await removeInside(home.paths.releases, channel, version)
   if (release.tree === placeInside(home.paths.trees, channel, version))
     await removeInside(home.paths.trees, channel, version)
   await removeInside(home.paths.trees, channel, `.sealed-${version}`)
