@@ -1,4 +1,12 @@
-import { base64Decode, base64Encode, canonicalJson, isRecord, parseStrictJson, utf8Encode, wipe } from '@keyturn/primitives'
+import {
+  base64Decode,
+  base64Encode,
+  canonicalJson,
+  isRecord,
+  parseStrictJson,
+  utf8Encode,
+  wipe,
+} from '@keyturn/primitives'
 import { requireBytes, requireMembers, requireText } from '@keyturn/primitives'
 import type { JsonObject, JsonValue } from '@keyturn/primitives'
 import type { NewSecret, SecretEntry } from '../entry.ts'
