@@ -18,6 +18,10 @@ let folder = ''
 let server: Server
 let requests = 0
 
+// A drill starts programs of its own, with nothing of this environment.
+process.env['KEYTURN_TEST_REAL_PASSPHRASES'] = '1'
+const realPassphrases = { NODE_OPTIONS: '' }
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'keyturn-drills-'))
   server = createServer((_request, response) => {
@@ -71,6 +75,7 @@ async function drill(...words: readonly string[]): Promise<Outcome> {
   return await keyturn(['drill', ...words], {
     cwd: folder,
     env: {
+      ...realPassphrases,
       TMPDIR: join(folder, 'tmp'),
       KEYTURN_HOME: join(folder, 'home'),
       KEYTURN_PASSPHRASE_FILE: join(folder, 'passphrase'),
