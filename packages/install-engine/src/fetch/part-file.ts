@@ -28,12 +28,28 @@ const FLUSH_MS = 2_000
  */
 export const PLAIN_CHUNK_SIZE = 128 * 1024
 
+/** What launchers before this one took for such a piece; a multiple of the present size. */
+const EARLIER_CHUNK_SIZE = 1024 * 1024
+
 /** The pieces of a file that has no index. */
-export function plainChunks(size: number): Chunk[] {
+export function plainChunks(size: number, length = PLAIN_CHUNK_SIZE): Chunk[] {
   const chunks: Chunk[] = []
-  for (let offset = 0; offset < size; offset += PLAIN_CHUNK_SIZE)
-    chunks.push({ offset, length: Math.min(PLAIN_CHUNK_SIZE, size - offset) })
+  for (let offset = 0; offset < size; offset += length) chunks.push({ offset, length: Math.min(length, size - offset) })
   return chunks
+}
+
+/** Reads a map: which pieces an earlier run says it left. `undefined` for a map of other pieces. */
+function readMap(map: Uint8Array, sha256: string, chunks: readonly Chunk[]): ((index: number) => boolean) | undefined {
+  const grid = Buffer.from(map.subarray(0, 32)).toString('hex')
+  const bits = map.subarray(32)
+  const isSet = (at: number): boolean => ((bits[at >> 3] ?? 0) & (1 << (at & 7))) !== 0
+  const isOf = (pieces: readonly Chunk[]): boolean =>
+    grid === gridHash(sha256, pieces) && bits.length === Math.ceil(pieces.length / 8)
+  if (isOf(chunks)) return isSet
+  const last = chunks.at(-1)
+  if (last === undefined || last.sha256 !== undefined) return undefined
+  if (!isOf(plainChunks(last.offset + last.length, EARLIER_CHUNK_SIZE))) return undefined
+  return (index) => isSet(Math.floor((chunks[index]?.offset ?? 0) / EARLIER_CHUNK_SIZE))
 }
 
 /** Says which grid a map belongs to, so that a map never vouches for other pieces. */
@@ -251,9 +267,7 @@ export async function keptPieces(
   chunks: readonly Chunk[],
 ): Promise<((index: number) => boolean) | undefined> {
   const map = await readSmallFile(fs, join(folder, `${sha256}.map`), MAX_MAP_BYTES).catch(() => undefined)
-  if (map === undefined || Buffer.from(map.subarray(0, 32)).toString('hex') !== gridHash(sha256, chunks))
-    return undefined
-  return (index) => ((map[32 + (index >> 3)] ?? 0) & (1 << (index & 7))) !== 0
+  return map === undefined ? undefined : readMap(map, sha256, chunks)
 }
 
 /** What a {@link PartFile} is opened with. */
@@ -290,21 +304,15 @@ async function reopen(options: PartFileOptions, done: Uint8Array): Promise<FileH
   const path = join(folder, `${sha256}.part`)
   const found = await look(fs, path)
   const map = await readSmallFile(fs, join(folder, `${sha256}.map`), MAX_MAP_BYTES).catch(() => undefined)
-  if (found.kind !== 'file' || map === undefined) return undefined
-  const bits = map.subarray(32)
-  if (
-    Buffer.from(map.subarray(0, 32)).toString('hex') !== gridHash(sha256, chunks) ||
-    bits.length !== Math.ceil(chunks.length / 8)
-  )
-    return undefined
+  const claims = map === undefined ? undefined : readMap(map, sha256, chunks)
+  if (found.kind !== 'file' || claims === undefined) return undefined
   const handle = await fs.open(path, constants.O_RDWR | constants.O_NOFOLLOW)
   try {
     const stats = await handle.stat()
     if (stats.nlink !== 1 || !stats.isFile())
       throw new LauncherError('LA_STAGE_TAMPERED', `Cannot go on with "${path}": it is linked elsewhere`)
     for (const [index, chunk] of chunks.entries()) {
-      if (((bits[index >> 3] ?? 0) & (1 << (index & 7))) !== 0 && (await isThere(handle, chunk, stats.size)))
-        done[index] = 1
+      if (claims(index) && (await isThere(handle, chunk, stats.size))) done[index] = 1
     }
     return handle
   } catch (error) {
