@@ -15,6 +15,13 @@ const hints: Readonly<Record<string, string>> = {
   KEY_PASSPHRASE: 'Type it again, or see which file --passphrase-file names; nothing was changed',
   KEY_ALIAS_UNKNOWN: 'Run "keyturn status" to see the keys that are in force, by name',
   KEY_NOT_FOUND: 'See that --home names the right folder, or bring the file back with "keyturn restore"',
+  CLI_HOME_EXISTS:
+    'Nothing was changed. Give another folder with --home, or rename this one first; keep it until the new one works',
+  KEY_IO:
+    'Nothing was changed by halves. See that the disk has space and that the path is a file of yours, then run it again',
+  KEL_PREFIX:
+    'The product belongs to another identity than the one of this home. Restore the home that made it: "keyturn restore ' +
+    'FILE"; a new one from "keyturn init" cannot take its place',
   KEY_PERMISSION: 'Run "keyturn doctor": it names the chmod that closes the file to others',
   PRIM_LOCKED: 'Another command works on the same folder: wait until it is over, then run this one again',
   PUB_WOULD_BREAK: 'Run "keyturn doctor": it shows where the home and the server differ',

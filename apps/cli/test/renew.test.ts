@@ -89,6 +89,19 @@ describe('keyturn release renew', () => {
     expect(await shown()).toMatchObject({ sequence: sequence + 1, rollout: { percent: 20, paused: true } })
   })
 
+  it('a second halt never brings the broken release back: what a rollback stepped over is no fallback', async () => {
+    await withServer()
+    const good = await published('good')
+    const broken = await published('broken')
+    await succeed('release', 'halt')
+    expect(await refusal('release', 'rollback', broken)).toBe('REL_HALTED')
+    await succeed('release', 'rollback', good)
+    expect(await succeed('release', 'halt')).toMatchObject({ fallback: good })
+    expect(await succeed('release', 'halt', '--local')).toMatchObject({ fallback: good })
+    await succeed('release', 'rollback', good)
+    expect(await succeed('release', 'halt', '--local')).toMatchObject({ fallback: good })
+  })
+
   it('says that a halt waits which somebody asked the server for, and leaves it waiting', async () => {
     await withServer()
     await published('good')

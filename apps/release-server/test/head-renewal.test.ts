@@ -175,6 +175,16 @@ describe('heads without a person', () => {
     expect(await head()).toMatchObject({ fallback: good.pin, manifest: bad.pin })
   })
 
+  it('halts a step back: others get what was brought back, not what was stepped over', async () => {
+    const { client, publisher, good, bad, head } = await scene()
+    await publisher.publish(client, bad)
+    const back = await publisher.release({ 'a.txt': utf8Encode('good') }, { rollbackOf: good.model.version })
+    await publisher.publish(client, back)
+    expect(await client.getChannel('metin2', 'stable')).toMatchObject({ before: { sha256: good.pin.sha256 } })
+    await client.halt('metin2', 'stable', 'in a hurry')
+    expect(await head()).toMatchObject({ fallback: good.pin, manifest: back.pin })
+  })
+
   it('takes no fallback that it never saw offered, whatever the server says', async () => {
     const { client, publisher, signing, good, bad, head } = await scene()
     await publisher.publish(client, bad)

@@ -149,6 +149,8 @@ export class TestPublisher {
       version?: string
       contentKeys?: ReleaseManifest['contentKeys']
       trustRoot?: string
+      /** The version that it goes back to. */
+      rollbackOf?: string
       /** Chunk indexes for all files. */
       indexed?: boolean
     } = {},
@@ -176,6 +178,7 @@ export class TestPublisher {
         launcher: { path: 'Launcher.exe', sha256: launcher.sha256, size: launcher.size },
         release: {
           product: this.product,
+          rollbackOf: options.rollbackOf,
           channel,
           epoch: this.roles.epoch,
           rolesVersion: this.roles.version,

@@ -185,7 +185,7 @@ export async function readHome(folder: string): Promise<HomeDescription> {
   } catch (cause) {
     if (!isMissing(cause)) throw cause
     throw new PublisherError('CLI_HOME_MISSING', `No keys in "${folder}"`, {
-      hint: 'Run "keyturn init", or give --home',
+      hint: 'If you had keys, bring them back with "keyturn restore FILE"; to begin, run "keyturn init"; or give --home',
       cause,
     })
   }

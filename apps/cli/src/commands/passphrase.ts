@@ -54,7 +54,7 @@ async function runPassphrase(context: Context, options: PassphraseOptions): Prom
   const [first] = files
   if (first === undefined)
     throw new CliError('CLI_HOME_MISSING', `No keys in "${context.homeFolder}"`, {
-      hint: 'Run "keyturn init", or give --home',
+      hint: 'If you had keys, bring them back with "keyturn restore FILE"; to begin, run "keyturn init"; or give --home',
     })
   const list = formatTable(files.map(({ what, path }) => [what, path]))
   if (context.dryRun)

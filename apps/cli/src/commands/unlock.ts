@@ -34,7 +34,7 @@ async function runUnlock(context: Context, options: UnlockOptions): Promise<Comm
   const keystores = (await protectedFiles(context)).filter(({ kind }) => kind === 'keystore')
   if (keystores.length === 0)
     throw new CliError('CLI_HOME_MISSING', `No keys in "${context.homeFolder}"`, {
-      hint: 'Run "keyturn init" or "keyturn id init", or give --home',
+      hint: 'If you had keys, bring them back with "keyturn restore FILE"; to begin, run "keyturn init"; or give --home',
     })
   const passphrase = await context.ask.passphrase('Passphrase', { fromAgent: false })
   try {

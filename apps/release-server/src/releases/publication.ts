@@ -215,7 +215,17 @@ class Publication {
     })
   }
 
-  async #write({ head, authority, state }: AcceptedHead, caller: Caller): Promise<ChannelView> {
+  /** What a step back stepped over was given up: a halt leaves players with what was brought back. */
+  async #steppedBackTo({ rollbackOf }: ReleaseManifest): Promise<Pick<ChannelView, 'before'> | undefined> {
+    if (rollbackOf === undefined) return undefined
+    const { product, channel } = this.#request
+    const target = await findRelease(this.#records, product, channel, rollbackOf)
+    if (target?.state !== 'published') return undefined
+    const { version, sequence, sha256, length } = target
+    return { before: { version, sequence, sha256, length } }
+  }
+
+  async #write({ head, authority, state, manifest }: AcceptedHead, caller: Caller): Promise<ChannelView> {
     const { product, channel } = this.#request
     const { whole, nowMs } = this.#ground
     const { release, signatures } = whole
@@ -228,7 +238,8 @@ class Publication {
     if (head.fallback !== undefined && this.#fallback !== undefined) await writeHistory(records, this.#fallback)
     if (this.#preload !== undefined) await writeHistory(records, this.#preload)
     const earlier = await readChannel(records, product, channel)
-    const view = channelAt(earlier, head, state.channels[channel]?.headSha256 ?? '', nowMs)
+    const before = head.fallback === undefined ? await this.#steppedBackTo(manifest) : undefined
+    const view = { ...channelAt(earlier, head, state.channels[channel]?.headSha256 ?? '', nowMs), ...before }
     await putChannel(records, view)
     await appendAudit(records, nowMs, {
       ...caller,

@@ -124,6 +124,6 @@ async function named<T>(path: string, work: () => Promise<T>): Promise<T> {
       })
     }
     if (systemErrorCode(cause) === undefined || cause instanceof KeystoreError) throw cause
-    throw new KeystoreError('KEY_IO', `Cannot read or write keystore "${path}"`, { cause })
+    throw new KeystoreError('KEY_IO', `Cannot read or write keystore "${path}": ${systemErrorCode(cause)}`, { cause })
   }
 }

@@ -7,6 +7,7 @@ import { KeyturnError, wipe } from '@keyturn/primitives'
 import { pathExists } from '@keyturn/primitives/node'
 import { FolderStore, openKeyFile } from '@keyturn/vault-kdf/node'
 import type { HomePaths } from '../home.ts'
+import type { HomeDescription } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { knownVaults } from '../known-vaults.ts'
 import {
@@ -248,6 +249,15 @@ async function checkVault(home: HomeSession): Promise<RestFinding[]> {
     : [{ level: 'ok', message: 'the vault has its key file, its store can be read', fix: '' }]
 }
 
+/** Keys in force that came after a backup: restored from it, the home could release nothing. */
+function keysAfter({ aliases, contentKeys, since = {} }: HomeDescription, backupMs: number): string[] {
+  const made = contentKeys
+    .filter(({ status }) => status === 'active')
+    .map(({ keyId, created }) => [`content/${keyId}`, created] as const)
+  const signing = [aliases.release, aliases.head].map((alias) => [alias, since[alias]] as const)
+  return [...signing, ...made].filter(([, at]) => at !== undefined && Date.parse(at) > backupMs).map(([alias]) => alias)
+}
+
 /** Whether the home came out of a backup, and when one was last made. */
 export async function checkBackups(home: HomeSession, nowMs: number): Promise<RestFinding[]> {
   const { folder } = home.paths
@@ -267,6 +277,12 @@ export async function checkBackups(home: HomeSession, nowMs: number): Promise<Re
     return [
       ...findings,
       { level: 'warning', message: 'no backup of this home was ever made', fix: 'keyturn backup FILE' },
+    ]
+  const newer = keysAfter(home.description, madeMs)
+  if (newer.length > 0)
+    return [
+      ...findings,
+      { level: 'warning', message: `the last backup has not ${newer.join(', ')}`, fix: 'keyturn backup FILE' },
     ]
   const days = Math.floor((nowMs - madeMs) / 86_400_000)
   return [...findings, { level: 'ok', message: `last backup ${days <= 0 ? 'today' : `${days} days ago`}`, fix: '' }]

@@ -301,7 +301,7 @@ export async function openIdentity(host: PublisherHost, options: OpenIdentityOpt
   if (only !== undefined && match.length === 1) return await openNamed(host, only.prefix, options)
   if (alias === undefined && named.length === 0) {
     throw new PublisherError('CLI_HOME_MISSING', `No identity in "${host.homeFolder}"`, {
-      hint: 'Run "keyturn init" or "keyturn id init"',
+      hint: 'If you had keys, bring them back with "keyturn restore FILE"; to begin, run "keyturn init" or "keyturn id init"',
     })
   }
   const known = named.map((identity) => identity.alias).join(', ')

@@ -261,12 +261,23 @@ export async function checkKeysInForce(home: HomeSession, offered: StoredRelease
       throw stale(home, `The ${role} key of this home is not in role document ${document.version}, which is in force`)
   }
   await checkSignsAlone(home, document)
-  const unknown = (offered?.manifest.contentKeys ?? []).find(
-    (key) =>
-      !description.contentKeys.some(({ keyId, commitment }) => keyId === key.keyId && commitment === key.commitment),
+  if (offered !== undefined) checkContentKeys(home, offered)
+}
+
+/**
+ * Checks that the content keys of a release are those of this home.
+ *
+ * @param home - Open home.
+ * @param release - What a channel offers.
+ * @throws {@link PublisherError} `CLI_HOME_STALE` naming the key.
+ */
+export function checkContentKeys(home: HomeSession, { manifest }: StoredRelease): void {
+  const { contentKeys } = home.description
+  const unknown = manifest.contentKeys.find(
+    (key) => !contentKeys.some(({ keyId, commitment }) => keyId === key.keyId && commitment === key.commitment),
   )
   if (unknown === undefined) return
-  const version = printable(offered?.manifest.version ?? '', 64)
+  const version = printable(manifest.version, 64)
   throw stale(home, `Release ${version} was made with content key ${unknown.keyId}, which is not in this home`)
 }
 

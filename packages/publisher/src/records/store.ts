@@ -7,6 +7,7 @@ import { sha256DigestSeal, verifyLog } from '@keyturn/kel'
 import type { VerifiedLog } from '@keyturn/kel'
 import { isMissing, syncFolder, writeFileAtomic } from '@keyturn/primitives/node'
 import { pathInside } from '../inside.ts'
+import { isChannelName } from '../names.ts'
 import { PublisherError } from '../errors.ts'
 import type { HomePaths } from '../home.ts'
 
@@ -86,10 +87,32 @@ export async function findRelease(paths: HomePaths, channel: string, version?: s
   throw new PublisherError(
     'CLI_PATH_UNKNOWN',
     `No release ${version === undefined ? '' : `"${version}" `}on channel "${channel}" in this home`,
-    {
-      hint: 'Run "keyturn release prepare" first',
-    },
+    { hint: all.length === 0 ? await otherChannels(paths, channel) : releasesHere(all, channel) },
   )
+}
+
+const NAMED_AT_MOST = 5
+
+function releasesHere(all: readonly StoredRelease[], channel: string): string {
+  const newest = all.slice(-NAMED_AT_MOST).map(({ manifest }) => manifest.version)
+  const more = all.length > newest.length ? `, and ${all.length - newest.length} older` : ''
+  return `Here are ${newest.join(', ')}${more}: "keyturn release list --channel ${channel}"`
+}
+
+/**
+ * What to do when a channel has nothing, which is more often a slip of the name than a new channel.
+ *
+ * @param paths - Of the home.
+ * @param channel - The one that was asked for.
+ */
+export async function otherChannels(paths: HomePaths, channel: string): Promise<string> {
+  const folders = await readdir(paths.releases).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  const others = folders.filter((name) => name !== channel && isChannelName(name)).toSorted()
+  if (others.length === 0) return 'Run "keyturn ship", or "keyturn release prepare"'
+  return `This home has releases on ${others.join(', ')}: see --channel. To begin "${channel}", run "keyturn ship --channel ${channel}"`
 }
 
 /** The documents of a release. */

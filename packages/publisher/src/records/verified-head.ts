@@ -4,10 +4,11 @@ import { payloadTypes } from '@keyturn/manifest/publish'
 import { KeyturnError } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
+import type { HomePaths } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
 import { readHeadBytes, readPublishedChannels, readPublishedHead, readWaitingHead } from './heads.ts'
 import type { StoredHead } from './heads.ts'
-import { readIdentityLog, readRoles } from './store.ts'
+import { otherChannels, readIdentityLog, readReleases, readRoles } from './store.ts'
 import type { StoredRoles } from './store.ts'
 
 /** What a home knows about who may sign heads. */
@@ -132,6 +133,12 @@ async function fetchHead(
   return await client.fetchPublic(`/p/${product}/channels/${channel}/head.json`, { maxBytes: limits.headBytes })
 }
 
+/** A channel with releases waits for its first offer; one without is more often a slip. */
+async function nothingOffered(paths: HomePaths, channel: string): Promise<string> {
+  const has = (await readReleases(paths, channel)).length > 0
+  return has ? 'Run "keyturn release offer VERSION"' : await otherChannels(paths, channel)
+}
+
 /**
  * The base of the next head, for commands that change what is offered now.
  *
@@ -146,7 +153,7 @@ export async function requireBase(home: HomeSession, channel: string, client?: R
       refused !== undefined
         ? `The head that the server shows does not count: ${refused}`
         : waiting === undefined
-          ? 'Run "keyturn release offer VERSION"'
+          ? await nothingOffered(home.paths, channel)
           : `Head ${waiting.head.sequence}, which offers ${waiting.head.manifest.version}, waits: run "keyturn ` +
             'release publish"',
   })

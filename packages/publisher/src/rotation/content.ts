@@ -13,6 +13,7 @@ import { placeInside, removeInside } from '../inside.ts'
 import { rotatedBytes } from '../tree/archive-facts.ts'
 import { readPublishedHead, readStoredHead } from '../records/heads.ts'
 import type { StoredHead } from '../records/heads.ts'
+import { checkContentKeys } from '../offers/catch-up.ts'
 import { offeredToAll } from '../offers/offer.ts'
 import { prepareRelease } from '../release/prepare-release.ts'
 import { publishRelease } from '../release/publish-release.ts'
@@ -79,6 +80,8 @@ export async function planContentRotation(
   if (terms !== undefined) return await planFromTerms(home, terms)
   const full = options.full === true
   const release = await releaseInForce(home, options.channel, full)
+  // A key that was rotated elsewhere is missed before its number is used a second time.
+  if (release !== undefined) checkContentKeys(home, release)
   return {
     full,
     signing: options.signingKey === true ? followingAlias(home.description.aliases.archiveSigning) : undefined,

@@ -1,4 +1,6 @@
 import { hexEncode, systemRandom } from '@keyturn/primitives'
+import type { Head, ManifestPin } from '@keyturn/manifest'
+import { PublisherError } from '../errors.ts'
 import { checkChannelName } from '../names.ts'
 import { catchUp, findOrFetchRelease } from '../offers/catch-up.ts'
 import { checkMayReplace, offerRelease } from '../offers/offer.ts'
@@ -34,6 +36,8 @@ export interface MovePlan extends ServerOptions {
   readonly resume?: boolean | undefined
   /** Sign only: ask no server and publish nothing now. */
   readonly local?: boolean | undefined
+  /** Asks before a step back, which reaches everyone; rejects to stop. */
+  readonly confirm?: ((question: string) => Promise<void>) | undefined
 }
 
 /** What is offered again. */
@@ -67,6 +71,17 @@ async function sourceOf(
   return newest ?? (await findOrFetchRelease(home, channel, version, client))
 }
 
+/** Whoever goes back from a halted release means another one: its own files would reach everyone. */
+function refuseHaltedFiles({ channel, manifest, rollout, fallback }: Head, pin: ManifestPin): void {
+  if (rollout?.paused !== true || manifest.sha256 !== pin.sha256) return
+  const other = fallback === undefined ? 'VERSION' : fallback.version
+  throw new PublisherError('REL_HALTED', `Release ${pin.version} is the one that is halted on channel "${channel}"`, {
+    hint:
+      `To give everyone the files from before it: "keyturn release rollback ${other}". ` +
+      'To offer it again after all: "keyturn release rollout --resume"',
+  })
+}
+
 /**
  * Makes, signs and offers a release with the files of another one: on another channel (promotion), or again on the same
  * one (rollback).
@@ -89,6 +104,11 @@ export async function moveRelease(host: PublisherHost, plan: MovePlan): Promise<
   const change = plan.rollback ? { percent: 100, resume: true } : { percent: plan.percent, resume: plan.resume }
   // A withdrawn release may be right on another channel; going back to it on its own never is.
   if (base !== undefined) checkMayReplace(base.head, pinOf(source), change)
+  if (plan.rollback && base !== undefined) {
+    refuseHaltedFiles(base.head, pinOf(source))
+    const instead = base.head.manifest.version
+    await plan.confirm?.(`Give everyone on "${channel}" the files of ${from}, instead of ${instead}?`)
+  }
   const release = await reissueRelease(host, home, source, { rollback: plan.rollback, channel, client })
   const salt = hexEncode(systemRandom(SALT_BYTES))
   const offer = offerRelease(base?.head, pinOf(release), { ...change, salt })

@@ -70,7 +70,9 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     throw new CliError('CLI_USAGE', `"${printable(alias)}" is not an alias: letters, digits and . _ - / : only`)
   const named = await listNamedIdentities(context.homeFolder)
   if (named.some((identity) => identity.alias === alias))
-    throw new CliError('CLI_HOME_EXISTS', `An identity with the alias "${alias}" is here already`)
+    throw new CliError('CLI_HOME_EXISTS', `An identity with the alias "${alias}" is here already`, {
+      hint: 'Give another --alias',
+    })
   if (options.nextKeyFile.length > 1 && options.nextThreshold === undefined) {
     throw new CliError(
       'CLI_USAGE',

@@ -63,18 +63,45 @@ export async function fallbackOf({
     !withdrawn.has(release.sha256)
   const all = await readReleases(home.paths, channel)
   // Each release names the one before it, which another machine may have made.
-  let earlier = all.find(({ sha256 }) => sha256 === manifest.sha256)?.manifest.previous
+  const top = all.find(({ sha256 }) => sha256 === manifest.sha256)
+  let earlier = beforeOf(top)
   for (let step = 0; client !== undefined && earlier !== undefined && step < MAX_STEPS_BACK; step += 1) {
     const release = await findOrFetchRelease(home, channel, earlier, client).catch(notThere)
     if (release === undefined) break
     if (isRight(release)) return pinOf(await signRelease(home, release))
-    earlier = release.manifest.previous
+    earlier = beforeOf(release)
   }
-  const before = all.filter(isRight).at(-1)
+  const before = findBefore(all, top, isRight)
   if (before !== undefined) return pinOf(await signRelease(home, before))
   throw new PublisherError('REL_NO_FALLBACK', `There is no release before ${manifest.version} that others could get`, {
     hint: 'Prepare, sign and offer a release that is right: launchers take the newest',
   })
+}
+
+/**
+ * The version before a release. A step back lies behind what it brought back: what it stepped over was given up, and
+ * nobody is to get it again.
+ */
+function beforeOf(release: StoredRelease | undefined): string | undefined {
+  return release?.manifest.rollbackOf ?? release?.manifest.previous
+}
+
+/** The release before one, of those at hand; where the one that it names is not, the newest that is older. */
+function olderThan(all: readonly StoredRelease[], release: StoredRelease): StoredRelease | undefined {
+  const older = all.filter(({ manifest }) => (manifest.sequence ?? 0) < (release.manifest.sequence ?? 0))
+  return older.find(({ manifest }) => manifest.version === beforeOf(release)) ?? older.at(-1)
+}
+
+/** The newest release at hand before one, as far back as needed. */
+function findBefore(
+  all: readonly StoredRelease[],
+  top: StoredRelease | undefined,
+  isRight: (release: StoredRelease) => boolean,
+): StoredRelease | undefined {
+  if (top === undefined) return all.findLast(isRight)
+  let found = olderThan(all, top)
+  while (found !== undefined && !isRight(found)) found = olderThan(all, found)
+  return found
 }
 
 /** Neither here nor there, or signed by keys of before: then the home's own releases have to do. */

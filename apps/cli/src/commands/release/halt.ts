@@ -38,6 +38,12 @@ async function runHalt(context: Context, options: HaltOptions): Promise<CommandR
     },
     text:
       `${manifest.version} is ${withdraw ? 'withdrawn' : 'halted'} on ${current.channel}, others get ` +
-      `${fallback.version}; ${publishedText(done)}`,
+      `${fallback.version}; ${publishedText(done)}\n${nextStep(withdraw, fallback.version)}`,
   }
+}
+
+/** A halt alone brings nobody back. */
+function nextStep(isWithdrawn: boolean, fallback: string): string {
+  const back = `Players who have it keep it; to bring them back: keyturn release rollback ${fallback}`
+  return isWithdrawn ? back : `${back}\nTo offer it again after all: keyturn release rollout --resume`
 }

@@ -26,7 +26,13 @@ export async function reissue(
   move: Move,
 ): Promise<CommandResult> {
   const percent = options.percent === undefined ? undefined : wholeNumber(options.percent, '--percent', 0, 100)
-  const { from, channel, made } = await moveRelease(context, { ...options, ...move, from: options.channel, percent })
+  const { from, channel, made } = await moveRelease(context, {
+    ...options,
+    ...move,
+    from: options.channel,
+    percent,
+    confirm: (question) => context.ask.confirm(question),
+  })
   if (made === undefined)
     return { data: { from, channel }, text: `Would offer the files of ${from} on ${channel} again` }
   warnOfKey(context, channel, made.report)
