@@ -89,7 +89,7 @@ describe('keyturn release renew', () => {
     expect(await shown()).toMatchObject({ sequence: sequence + 1, rollout: { percent: 20, paused: true } })
   })
 
-  it('a second halt never brings the broken release back: what a rollback stepped over is no fallback', async () => {
+  it('a second halt never brings the broken release back: nobody gets what a rollback stepped over', async () => {
     await withServer()
     const good = await published('good')
     const broken = await published('broken')

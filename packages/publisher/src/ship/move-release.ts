@@ -71,7 +71,7 @@ async function sourceOf(
   return newest ?? (await findOrFetchRelease(home, channel, version, client))
 }
 
-/** Whoever goes back from a halted release means another one: its own files would reach everyone. */
+/** Anyone who goes back from a halted release means another one: its own files would reach everyone. */
 function refuseHaltedFiles({ channel, manifest, rollout, fallback }: Head, pin: ManifestPin): void {
   if (rollout?.paused !== true || manifest.sha256 !== pin.sha256) return
   const other = fallback === undefined ? 'VERSION' : fallback.version

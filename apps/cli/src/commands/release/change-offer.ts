@@ -79,7 +79,7 @@ export async function fallbackOf({
 }
 
 /**
- * The version before a release. A step back lies behind what it brought back: what it stepped over was given up, and
+ * The version before a release. A step back comes after what it brought back: what it stepped over was given up, and
  * nobody is to get it again.
  */
 function beforeOf(release: StoredRelease | undefined): string | undefined {
