@@ -24,7 +24,11 @@ const hints: Readonly<Record<string, string>> = {
     'FILE"; a new one from "keyturn init" cannot take its place',
   KEY_PERMISSION: 'Run "keyturn doctor": it names the chmod that closes the file to others',
   PRIM_LOCKED: 'Another command works on the same folder: wait until it is over, then run this one again',
-  PUB_WOULD_BREAK: 'Run "keyturn doctor": it shows where the home and the server differ',
+  PUB_WOULD_BREAK:
+    'Sign what those channels offer too: "keyturn release sign VERSION --channel NAME" in the home that has it, then ' +
+    'run the command again',
+  PUB_TAKEN: 'Another machine was first. Run the command again, or give another --version-name',
+  LA_ACCESS: 'Give the code that the publisher gave you: --access-code-file FILE. What is installed can be played',
 }
 
 /** What a stopped command left and what to run next, by its name. */

@@ -28,7 +28,7 @@ export function usageError(error: CommanderError, unknown: string | undefined): 
     })
   const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')
   if (error.code === 'commander.help')
-    return new CliError('CLI_USAGE', 'No command given', { hint: 'Run "keyturn --help"' })
+    return new CliError('CLI_USAGE', 'No command given', { hint: 'Give one of the commands that the help lists' })
   return new CliError('CLI_USAGE', printable(message.charAt(0).toUpperCase() + message.slice(1), 400), {
     hint: 'Run the command with --help',
     cause: error,

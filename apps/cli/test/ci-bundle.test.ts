@@ -62,6 +62,10 @@ async function job(name: string): Promise<string> {
   return name
 }
 
+async function change(text: string): Promise<void> {
+  await writeFile(world.path('game/client/data/small.txt'), text)
+}
+
 async function player(): Promise<Engine> {
   const { data } = await owner('release', 'trust')
   return createEngine({
@@ -251,6 +255,26 @@ describe('a job without state', () => {
       await bundle()
       expect((await ship(await job('job'), '--version-name', `1.1-${rotation}`)).ok).toBe(true)
     }
+  })
+
+  it('names its release after those that it cannot see, and ships while one is scheduled', async () => {
+    await done(ship('home'))
+    await bundle()
+    await change('scheduled')
+    const hour = new Date(Date.now() + 3_600_000).toISOString().replace(/\.\d+Z$/, 'Z')
+    const { version } = await done(ship('home', '--at', hour))
+    await change('a fix meanwhile')
+    expect(await done(ship(await job('job')))).toMatchObject({ version: expect.stringMatching(/-3$/) })
+    // It opens with a content key of its own, which the bundle does not have.
+    await bundle()
+    await done(owner('release', 'schedule', String(version), '--now'))
+    await change('after the hour')
+    expect((await ship(await job('job'))).error).toMatchObject({
+      code: 'CLI_HOME_STALE',
+      hint: expect.stringContaining('keyturn ci bundle'),
+    })
+    await bundle()
+    expect(await done(ship(await job('job')))).toMatchObject({ version: expect.stringMatching(/-4$/) })
   })
 
   it('is not signed again by a rotation that revokes a stolen key, until its owner says that it is theirs', async () => {

@@ -147,7 +147,7 @@ async function confirmSummary(context: Context, summary: ShipSummary): Promise<b
   if (context.out.events || isSummaryAsked(context)) context.onStep('ship-summary', summaryText(summary))
   const { version, channel, percent, unchanged, previous } = summary
   if (unchanged && context.ask.agreed) return false
-  const audience = percent === 100 ? 'all players' : `${percent} % of players`
+  const audience = percent === 100 ? 'everyone on it' : `${percent} % of its players`
   const question = unchanged
     ? `Nothing changed since ${previous}. Ship it again as ${version}?`
     : summary.scheduled === undefined
@@ -198,7 +198,8 @@ function shippedText(shipped: Shipped, context: Context): string {
     return [
       ...shown,
       `${version} is sealed and opens on ${channel} at ${shipped.scheduled.at}`,
-      'The first "keyturn release renew" after that time opens it; keep a backup of the home: the key is nowhere else',
+      '"keyturn serve" opens it at that time, else the first "keyturn release renew" after it. Make a backup of the ' +
+        'home now: the key is nowhere else',
     ].join('\n')
   return [...shown, `Shipped ${version} on ${channel}: ${formatBytes(report?.bytes ?? 0)} uploaded`].join('\n')
 }
@@ -210,7 +211,8 @@ function summaryText(summary: ShipSummary): string {
     ['release', `${version}, ${format}, content key ${keyId}`],
     [
       'files',
-      previous === undefined ? counted(added, 'file') : `${added} added, ${changed} changed, ${removed} removed`,
+      `${previous === undefined ? counted(added, 'file') : `${added} added, ${changed} changed, ${removed} removed`}, where an ` +
+        'archive counts as one',
     ],
     [
       'players download',

@@ -15,7 +15,7 @@ import { channels } from './channels.ts'
 import { products } from './products.ts'
 import { releaseNotes } from './release-notes.ts'
 import { blobsOf, releases, signatureRecords } from './releases.ts'
-import { killsOf, trustStates } from './trust.ts'
+import { killsOf, rolesName, trustStates } from './trust.ts'
 
 /** One thing that is damaged in the stores of a server. */
 export interface StoreDamage {
@@ -223,8 +223,9 @@ async function isStored(
       return (await records.get('tokens', target)) !== undefined
     case 'log.replace': {
       const names = await documents.all(records, { prefix: `${target}/` })
-      const roles = names.filter(({ key }) => key.startsWith(`${target}/roles/`)).length
-      return roles >= Number(facts['roles']) && names.some(({ key }) => key.startsWith(`${target}/kel/`))
+      // Not their number: a log that was accepted first may have sealed several before.
+      const roles = documentKey(target, undefined, rolesName(Number(facts['roles'])))
+      return names.some(({ key }) => key === roles) && names.some(({ key }) => key.startsWith(`${target}/kel/`))
     }
     default:
       return undefined

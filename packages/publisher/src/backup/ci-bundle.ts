@@ -57,6 +57,8 @@ export async function makeBundle(home: HomeSession, plan: BundlePlan): Promise<M
   await writeHome(plan.folder, {
     ...description,
     identity: { ...description.identity, nextKeyFile: 'next-identity.keystore' },
+    // Their keys stay here, so it cannot take one over when the release opens: then it asks for another bundle.
+    sealedKeys: undefined,
     bundle: { made: new Date(plan.clock()).toISOString(), roles: [...plan.roles] },
   })
   return { secrets: secrets.map(([alias]) => alias) }

@@ -142,6 +142,7 @@ function openChunk(key: Uint8Array, nonce: Uint8Array, chunk: Uint8Array, aad: U
   } catch (cause) {
     throw new PublisherError('CLI_BACKUP', 'The backup does not open: wrong passphrase, or it was cut or changed', {
       cause,
+      hint: 'A backup has a passphrase of its own, unless it was made with that of the home',
     })
   }
 }

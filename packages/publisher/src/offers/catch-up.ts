@@ -171,16 +171,16 @@ export async function findOrFetchRelease(
  *
  * @param home - Open home.
  * @param client - Its server; undefined when none is asked.
- * @param channels - Whose releases will be signed again.
+ * @param channels - Whose releases will be signed again; default: all that offer something.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY`, with what to do if the release is our own, and if it is not.
  */
 export async function refuseUnknownOffers(
   home: HomeSession,
   client: ReleaseServerClient | undefined,
-  channels: readonly string[],
+  channels: readonly string[] | undefined,
 ): Promise<void> {
   if (client === undefined) return
-  for (const channel of channels) {
+  for (const channel of channels ?? (await readChannelsWithHead(home, client))) {
     const { base } = await readKnownHeads(home, channel, client)
     const pin = base?.source === 'server' ? base.head.manifest : undefined
     const own = await readReleases(home.paths, channel)

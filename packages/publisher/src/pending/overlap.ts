@@ -1,6 +1,6 @@
 import type { JsonObject } from '@keyturn/primitives'
 import type { HomeSession } from '../home-session.ts'
-import { readStoredHead } from '../records/heads.ts'
+import { offeringChannels, readPublishedChannels, readStoredHead } from '../records/heads.ts'
 import type { ContentRotationPlan } from '../rotation/content.ts'
 
 /** Something old that stays valid beside what a rotation puts in force. */
@@ -23,15 +23,26 @@ export async function contentOverlaps(home: HomeSession, plan: ContentRotationPl
     installed,
     { what: `release ${version}`, until: expiresAt ?? 'forever' },
     ...(await headOverlap(home, channel ?? home.description.channel)),
+    ...(await otherChannels(home, channel ?? home.description.channel)),
   ]
+}
+
+/** A content key is rotated for what one channel offers; what the others offer still opens with the one before. */
+async function otherChannels(home: HomeSession, rotated: string): Promise<Overlap[]> {
+  const others = (await readPublishedChannels(home.paths)).filter((channel) => channel !== rotated)
+  return others.map((channel) => ({
+    what: `what channel ${channel} offers, which opens with the content key that it was made with`,
+    until: 'the next release there',
+  }))
 }
 
 /** What stays valid beside a rotated identity, and until when. */
 export async function identityOverlaps(
   home: HomeSession,
-  { channels, revoke }: { readonly channels: readonly string[]; readonly revoke: boolean },
+  { channels, revoke }: { readonly channels?: readonly string[] | undefined; readonly revoke: boolean },
 ): Promise<Overlap[]> {
-  const heads = await Promise.all(channels.map((channel) => headOverlap(home, channel)))
+  const all = channels ?? (await offeringChannels(home.paths, home.description.channel))
+  const heads = await Promise.all(all.map((channel) => headOverlap(home, channel)))
   return [
     {
       what: 'what is installed',

@@ -54,6 +54,11 @@ export async function readPublishedChannels(paths: HomePaths): Promise<string[]>
     .toSorted()
 }
 
+/** Channels on which this home published a head, and its own channel, where a first one may wait. */
+export async function offeringChannels(paths: HomePaths, own: string): Promise<string[]> {
+  return [...new Set([own, ...(await readPublishedChannels(paths))])]
+}
+
 /** The head of a channel that is signed and was never published. */
 export async function readWaitingHead(paths: HomePaths, channel: string): Promise<StoredHead | undefined> {
   const bytes = await readIfThere(waitingFile(paths, channel))

@@ -63,6 +63,8 @@ export interface ReleasePlan {
   readonly selection?: Selection | undefined
   /** A release with the same files: the new manifest repeats what that one says and the plan does not. */
   readonly like?: ReleaseManifest | undefined
+  /** A sequence that is taken, as are those below it; default 0. */
+  readonly after?: number | undefined
   /** The release goes back to the files of this version. */
   readonly rollbackOf?: string | undefined
   /** Which files of the tree belong in the release; default: all of them. */
@@ -130,7 +132,7 @@ export async function prepareRelease(home: HomeSession, wanted: ReleasePlan): Pr
       ...choices(plan),
       trustRoot: plan.trustRoot,
       epoch: roles.document.epoch,
-      sequence: plan.sealed?.sequence ?? (earlier?.manifest.sequence ?? 0) + 1,
+      sequence: plan.sealed?.sequence ?? Math.max(earlier?.manifest.sequence ?? 0, plan.after ?? 0) + 1,
       rolesVersion: roles.document.version,
       previousSha256: earlier?.sha256,
       validityMs: (plan.days ?? 365) * DAY_MS,

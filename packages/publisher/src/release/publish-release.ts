@@ -11,6 +11,7 @@ import { noteHeadPublished } from '../records/heads.ts'
 import type { StoredHead } from '../records/heads.ts'
 import { runtimeKeyFile } from '../records/runtime-key-file.ts'
 import { requireSigned } from './sign-release.ts'
+import { renewStanding } from './standing-signatures.ts'
 import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from '../records/store.ts'
 import type { StoredRelease } from '../records/store.ts'
 import { uploadRelease } from '../server/upload-release.ts'
@@ -130,6 +131,7 @@ async function sendHead(
       `Release ${manifest.version} stays closed: the server did not take its runtime key. ${runtimeKeys.problem}`,
       { hint: 'Nobody could start it. Give the server a vault, or schedule a release with a key file' },
     )
+  if (ahead.log !== undefined) await renewStanding(home, client, head)
   const { wanted } = await client.publish(description.product, channel, {
     version: manifest.version,
     head: bytes,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { sha256DigestSeal } from '@keyturn/kel'
 import { parseRoles } from '@keyturn/manifest'
 import { checkRolesStep, writeRoles } from '@keyturn/manifest/publish'
-import type { Head, RoleDocument } from '@keyturn/manifest'
+import type { RoleDocument } from '@keyturn/manifest'
 import { equalBytes, hexEncode } from '@keyturn/primitives'
 import { writeFileAtomic } from '@keyturn/primitives/node'
 import type { ReleaseServerClient } from '@keyturn/release-client'
@@ -13,14 +13,9 @@ import { dropProposal, readProposal } from '../identity/roles-proposal.ts'
 import { PublisherError } from '../errors.ts'
 import { followingAlias } from '../home.ts'
 import type { HomeSession } from '../home-session.ts'
-import { publishRotation, publishTrust } from '../release/publish-release.ts'
 import { killedKeys } from '../release/kill.ts'
-import { issueHead, signRelease } from '../release/sign-release.ts'
-import { readStoredHead } from '../records/heads.ts'
-import { offeredToAll } from '../offers/offer.ts'
-import { reissueRelease } from '../release/reissue.ts'
-import { findRelease, readReleases, readRoles, rolesInForce } from '../records/store.ts'
-import type { StoredRelease } from '../records/store.ts'
+import { offeringChannels, readStoredHead } from '../records/heads.ts'
+import { readRoles, rolesInForce } from '../records/store.ts'
 import { daysFrom } from '../time.ts'
 import { damagedJournal } from './facts.ts'
 import { identityRotation } from './identity-state.ts'
@@ -30,12 +25,13 @@ import type { RotationStep } from './journal.ts'
 import { checkKeyRotation, keyRotationSteps } from './key-rotation.ts'
 import { refuseRivals } from './pending.ts'
 import { signingAlias, transportAlias } from './settle.ts'
+import { publishSigned, signAgain } from './sign-again.ts'
 import { setTransportAside } from './transport-identity.ts'
 
 /** How the release identity is rotated. */
 export interface IdentityRotationOptions {
-  /** Channels whose current release is signed again. */
-  readonly channels: readonly string[]
+  /** Channels that get a new head, and whose current release is signed again; default: all that offer something. */
+  readonly channels?: readonly string[] | undefined
   /** Rotate the release key too; default true. */
   readonly releaseKey?: boolean | undefined
   /** Rotate the head key too; default false. */
@@ -104,7 +100,7 @@ export function identityRotationSteps(
           {
             name: 'publish',
             title: 'publish role document, log, signatures and heads',
-            run: (state: IdentityState) => publish(home, client, termsIn(state), nowMs),
+            run: (state: IdentityState) => publishSigned(home, client, termsIn(state), nowMs),
           },
         ]),
   ]
@@ -139,7 +135,7 @@ async function plan(home: HomeSession, options: IdentityRotationOptions): Promis
   const { identity, aliases } = home.description
   const roles = await rolesInForce(home.paths, identity.prefix)
   const channels: string[] = []
-  for (const channel of options.channels)
+  for (const channel of options.channels ?? (await offeringChannels(home.paths, home.description.channel)))
     if ((await readStoredHead(home.paths, channel)) !== undefined) channels.push(channel)
   const { proposal } = options
   // A key that has ended itself signs nothing that counts, so it is replaced whichever rotation was asked for.
@@ -291,83 +287,6 @@ async function putInForce(home: HomeSession, state: IdentityState): Promise<unde
   // A proposal that this rotation sealed waits no longer, whichever command finished it.
   const proposal = await readProposal(home.paths)
   if (proposal !== undefined && equalBytes(proposal.bytes, rolesOf(state))) await dropProposal(home.paths)
-  return undefined
-}
-
-async function signAgain(
-  home: HomeSession,
-  { channels }: IdentityTerms,
-  { nowMs, signal = new AbortController().signal }: Pick<IdentityRotationOptions, 'nowMs' | 'signal'>,
-): Promise<undefined> {
-  const { document } = await rolesInForce(home.paths, home.description.identity.prefix)
-  for (const channel of channels) {
-    const last = await readStoredHead(home.paths, channel)
-    if (last === undefined) continue
-    if (last.head.epoch !== document.epoch) {
-      await offerInEpoch(home, last.head, document.epoch, { clock: () => nowMs, signal })
-      continue
-    }
-    const current = await findRelease(home.paths, channel, last.head.manifest.version)
-    if (hasEnded(current, nowMs)) continue
-    const release = await signRelease(home, current)
-    const fallback =
-      last.head.fallback === undefined
-        ? undefined
-        : await signRelease(home, await findRelease(home.paths, channel, last.head.fallback.version))
-    const { preload } = last.head
-    if (preload !== undefined) await signRelease(home, await findRelease(home.paths, channel, preload.version))
-    await issueHead(home, release, { nowMs, fallback, rollout: last.head.rollout })
-  }
-  return undefined
-}
-
-/**
- * Whether the time is over in which a release may be installed. No signature brings it back, so a rotation offers it no
- * more: its players keep it, and the next release reaches them.
- */
-function hasEnded({ manifest }: StoredRelease, nowMs: number): boolean {
-  return manifest.expiresAt !== undefined && Date.parse(manifest.expiresAt) <= nowMs
-}
-
-/**
- * Launchers refuse a release of an earlier epoch: the files that everybody may have now get a manifest in the new
- *   one, and
- * go to everyone. A release that a thief may have rolled out is not taken along.
- */
-async function offerInEpoch(
-  home: HomeSession,
-  before: Head,
-  epoch: number,
-  host: Parameters<typeof reissueRelease>[0],
-): Promise<void> {
-  const { channel } = before
-  const { version } = offeredToAll(before)
-  const made = (await readReleases(home.paths, channel)).find(
-    ({ manifest }) => manifest.epoch === epoch && manifest.rollbackOf === version,
-  )
-  const release =
-    made ??
-    (await reissueRelease(host, home, await findRelease(home.paths, channel, version), { channel, rollback: true }))
-  await issueHead(home, await signRelease(home, release), { nowMs: host.clock() })
-}
-
-async function publish(
-  home: HomeSession,
-  client: ReleaseServerClient,
-  { channels }: IdentityTerms,
-  nowMs: number,
-): Promise<undefined> {
-  let isPublished = false
-  for (const channel of channels) {
-    const head = await readStoredHead(home.paths, channel)
-    if (head === undefined) continue
-    const release = await findRelease(home.paths, channel, head.head.manifest.version)
-    if (hasEnded(release, nowMs)) continue
-    await publishRotation(home, client, release, head)
-    isPublished = true
-  }
-  // Nothing is offered that can be installed: log and role documents alone.
-  if (!isPublished) await publishTrust(home, client)
   return undefined
 }
 

@@ -46,8 +46,10 @@ export async function findRevealed(
     return revealed.sort((a, b) => a.place - b.place)
   throw new PublisherError(
     'CLI_TURN_UNREADY',
-    `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ` +
-      `${state.nextThreshold.fewest} needed`,
+    state.nextDigests.length === 1
+      ? 'The next identity key is not at hand: only it can replace the current one'
+      : `${revealed.length} of the ${state.nextDigests.length} promised next keys are at hand, ` +
+          `${state.nextThreshold.fewest} needed`,
     {
       hint:
         (await hintOfCopy(identity, state, files)) ??

@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { diffManifests } from '@keyturn/manifest'
-import { formatTime } from '@keyturn/manifest/publish'
-import { checkVersionName } from '@keyturn/manifest/publish'
+import { checkVersionName, formatTime } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
@@ -37,6 +36,7 @@ import type { StoredRelease } from '../records/store.ts'
 import type { Progress, PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
 import { contentOf, isUnchanged } from './same-build.ts'
+import { releaseOf, takenNames } from './what-is-there.ts'
 import { projectVersion } from './version-name.ts'
 
 const DEFAULT_LEVEL = 12
@@ -129,6 +129,8 @@ interface Shipment {
   /** The newest release of the channel. */
   readonly before: StoredRelease | undefined
   readonly notes: string | undefined
+  /** The highest sequence that the server published. */
+  readonly after: number
   /** What the release will be made of. */
   readonly made: ProjectPlan
 }
@@ -151,8 +153,9 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const client = await openClient(plan, home)
   const { base, server, refused } = await catchUp(home, channel, client)
   await checkKeysInForce(home, await newestRelease(home, channel))
-  const taken = (await readReleases(home.paths, channel)).map(({ manifest }) => manifest.version)
-  const version = plan.version ?? (await projectVersion(project, host.clock(), taken))
+  await checkKeysInForce(home, await releaseOf(home, base?.head))
+  const taken = await takenNames(home, channel, client, base?.head)
+  const version = plan.version ?? (await projectVersion(project, host.clock(), taken.versions))
   checkVersionName(version) // before it becomes part of a path that is emptied
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
   if (plan.atMs !== undefined)
@@ -160,10 +163,15 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const made = await planned(host, project)
   const offered = base?.head
   if (offered?.manifest.version === version)
-    return await shippedBefore(host, plan, { home, client, channel, before: undefined, version, notes, made }, offered)
+    return await shippedBefore(
+      host,
+      plan,
+      { home, client, channel, before: undefined, version, notes, made, after: 0 },
+      offered,
+    )
   await makeRoom(host, home, version, { channel, offered })
   const before = await newestRelease(home, channel)
-  const shipment: Shipment = { home, client, channel, before, version, notes, made }
+  const shipment: Shipment = { home, client, channel, before, version, notes, made, after: taken.sequence }
   const draft = await makeDraft(host, plan, shipment)
   try {
     const salt = hexEncode(systemRandom(SALT_BYTES))
@@ -197,12 +205,14 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
     )
     return { ...summary, headSequence: head.head.sequence, report }
   } catch (error) {
-    // Somebody else was first: the head that was signed is overtaken, and nobody ever saw it.
-    if (error instanceof KeyturnError && error.code === 'PUB_STALE') await dropWaitingHead(home.paths, channel)
+    if (error instanceof KeyturnError && OVERTAKEN.has(error.code)) await dropWaitingHead(home.paths, channel)
     await discardRelease(home, channel, version).catch(() => undefined) // it was offered, or is needed: then it stays
     throw error
   }
 }
+
+/** Said of a head that nobody will ever see, since somebody else was first. */
+const OVERTAKEN = new Set(['PUB_STALE', 'PUB_TAKEN'])
 
 async function planned(host: PublisherHost, project: Project): Promise<ProjectPlan> {
   const plan = await planProject(project)
@@ -218,7 +228,7 @@ async function planned(host: PublisherHost, project: Project): Promise<ProjectPl
  */
 async function shippedBefore(host: PublisherHost, plan: ShipPlan, named: Shipment, offered: Head): Promise<Shipped> {
   const { home, channel, version } = named
-  const before = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === offered.manifest.sha256)
+  const before = await releaseOf(home, offered)
   // Its files stay: the build is made under a name that nobody else gives.
   const shipment = { ...named, before, version: `${version.slice(0, 50)}.repeated` }
   if ((await readReleases(home.paths, channel)).some(({ manifest }) => manifest.version === shipment.version))
@@ -315,11 +325,11 @@ async function makeRoom(
 /** What the encryption of archives will not cover until the hour, beside what everybody is offered now. */
 async function plannedSchedule(
   { atMs }: ShipPlan,
-  { home, channel }: Shipment,
+  { home }: Shipment,
   { base, draft }: { readonly base: Head | undefined; readonly draft: StoredRelease },
 ): Promise<PlannedSchedule | undefined> {
   if (atMs === undefined) return undefined
-  const offered = (await readReleases(home.paths, channel)).find(({ sha256 }) => sha256 === base?.manifest.sha256)
+  const offered = await releaseOf(home, base)
   return { at: formatTime(atMs), readable: readableBefore(offered?.manifest, draft.manifest) }
 }
 
@@ -365,7 +375,7 @@ async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment
   const terms = { ...projectTerms(project, made), warn, nowMs: host.clock(), signal: host.signal }
   try {
     return await watched(plan, 'hashing', (progress) =>
-      prepareRelease(home, { tree, channel, version, notes, ...terms, progress }),
+      prepareRelease(home, { tree, channel, version, notes, after: shipment.after, ...terms, progress }),
     )
   } catch (error) {
     await removeInside(home.paths.trees, channel, version)

@@ -16,7 +16,10 @@ export function registerHalt(release: Command, cli: Cli): void {
       .command('halt')
       .description('stop offering the release: nobody new gets it, those without it get the one before')
       .option('--channel <name>', 'the channel (default: that of the home)')
-      .option('--withdraw', 'also say that it is withdrawn: launchers that have it look for another one'),
+      .option(
+        '--withdraw',
+        'withdraw it for good: no launcher installs it any more, and those that have it look for another one',
+      ),
   )
   cli.define<HaltOptions>(halt, { example: 'keyturn release halt --withdraw', run: runHalt })
 }
@@ -25,6 +28,12 @@ async function runHalt(context: Context, options: HaltOptions): Promise<CommandR
   const current = await currentOffer(context, options)
   const withdraw = options.withdraw === true
   const fallback = await fallbackOf(current)
+  const { version } = current.base.head.manifest
+  // A halt alone is fast and can be undone.
+  if (withdraw)
+    await context.ask.confirm(
+      `Withdraw ${version} on channel "${current.channel}" for good, so that no launcher ever installs it again?`,
+    )
   const done = await put(context, current, haltOffer(current.base.head, { fallback, withdraw, salt: freshSalt() }))
   const { manifest, sequence } = done.head.head
   return {

@@ -51,7 +51,7 @@ export function registerEnrollHeadSigner(roles: Command, cli: Cli): void {
         .option('--days <n>', 'days until the new role document expires, at most 400', '365')
         .option(
           '--channel <name>',
-          'a channel whose release is signed again; may be given several times (default: that of the home)',
+          'a channel that gets a new head; may be given several times (default: all that offer something)',
           collect,
         )
         .option('--local', 'publish nothing now'),

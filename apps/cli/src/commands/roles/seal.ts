@@ -35,7 +35,7 @@ export function registerSeal(roles: Command, cli: Cli): void {
         )
         .option(
           '--channel <name>',
-          'a channel whose release is signed again; may be given several times (default: that of the home)',
+          'a channel that gets a new head; may be given several times (default: all that offer something)',
           collect,
         )
         .option('--local', 'publish nothing now'),
@@ -100,7 +100,7 @@ export async function openSeal(
         planSeal(
           home,
           identityRotationSteps(home, {
-            channels: options.channel ?? [home.description.channel],
+            channels: options.channel,
             proposal: proposal?.bytes,
             client,
             nowMs: context.clock(),

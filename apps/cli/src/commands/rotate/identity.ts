@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { pathExists } from '@keyturn/primitives/node'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
 import { refuseFrozen } from '@keyturn/publisher/identity'
@@ -87,7 +88,7 @@ function registerKind(rotate: Command, cli: Cli, kind: RegisteredKind): void {
         .description(kind.summary)
         .option(
           '--channel <name>',
-          'a channel whose release is signed again; may be given several times (default: that of the home)',
+          'a channel that gets a new head; may be given several times (default: all that offer something)',
           collect,
         )
         .option(
@@ -120,7 +121,7 @@ export async function openIdentityRotation(
   })
   const revoke = flags.revoke === true
   const options: IdentityRotationOptions = {
-    channels: flags.channel ?? [home.description.channel],
+    channels: flags.channel,
     releaseKey: kind.releaseKey,
     headKey: kind.headKey,
     revoke,
@@ -209,7 +210,11 @@ async function report(
 ): Promise<CommandResult> {
   const { log } = await readIdentityLog(home.paths, home.description.identity.prefix)
   const { identity, aliases } = home.description
-  const changed = (was: string, is: string): string => (is === was ? 'unchanged' : `${was} to ${is}`)
+  // What a rotation that goes on here had put in force before is in force already when this command begins.
+  const isWhole = first !== undefined || !resumed
+  const changed = (was: string, is: string): string =>
+    isWhole ? (is === was ? 'unchanged' : `${was} to ${is}`) : `${is} is in force`
+  const nextKeyFile = (await pathExists(home.nextKeyFile)) ? home.nextKeyFile : 'its file, which is not here'
   return {
     data: {
       turn: kind.name,
@@ -226,10 +231,10 @@ async function report(
     text: [
       finishedText(finished) +
         formatTable([
-          ['identity', `${before.identity.alias} to ${identity.alias}, event ${log.state.sn}`],
+          ['identity', `${changed(before.identity.alias, identity.alias)}, event ${log.state.sn}`],
           ['release key', changed(before.aliases.release, aliases.release)],
           ['head key', changed(before.aliases.head, aliases.head)],
-          ['next key', `${identity.nextAlias}, in ${home.nextKeyFile}`],
+          ['next key', `${identity.nextAlias}, in ${nextKeyFile}`],
         ]),
       '',
       published
