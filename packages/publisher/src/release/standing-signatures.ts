@@ -63,7 +63,7 @@ async function sendHeadSignatures(
   })
 }
 
-/** A token for one channel, or signatures that count under the new log alone: the server judges that log itself. */
+/** A token for one channel, or signatures that count under the new log alone: the server verifies that log itself. */
 async function leaveToServer(send: () => Promise<void>): Promise<void> {
   try {
     await send()

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { diffManifests } from '@keyturn/manifest'
-import { checkVersionName, formatTime } from '@keyturn/manifest/publish'
+import { formatTime } from '@keyturn/manifest/publish'
 import type { Head } from '@keyturn/manifest'
 import { hexEncode, KeyturnError, systemRandom } from '@keyturn/primitives'
 import type { ReleaseServerClient } from '@keyturn/release-client'
@@ -11,7 +11,7 @@ import type { HomeSession } from '../home-session.ts'
 import { removeInside } from '../inside.ts'
 import { checkChannelName } from '../names.ts'
 import { formatVersionAfter, packTree } from '../tree/archives.ts'
-import { catchUp, checkKeysInForce } from '../offers/catch-up.ts'
+import { catchUp } from '../offers/catch-up.ts'
 import { deltaBytes } from '../records/delta-bytes.ts'
 import { discardRelease } from '../records/discard.ts'
 import { earlierTree } from '../server/earlier-tree.ts'
@@ -26,7 +26,7 @@ import type { PublishReport } from '../release/publish-release.ts'
 import { putOffer } from '../offers/put-offer.ts'
 import { checkSchedule, readableBefore, refuseReadable, scheduleRelease } from '../offers/schedule.ts'
 import type { ReadableBefore } from '../offers/schedule.ts'
-import { runtimeKeyFile, writeRuntimeKeyFile } from '../records/runtime-key-file.ts'
+import { writeRuntimeKeyFile } from '../records/runtime-key-file.ts'
 import { openClient } from '../server/server.ts'
 import type { ServerOptions } from '../server/server.ts'
 import { pinOf, signRelease } from '../release/sign-release.ts'
@@ -36,8 +36,7 @@ import type { StoredRelease } from '../records/store.ts'
 import type { Progress, PublisherHost } from '../session.ts'
 import { openToRelease } from './open-to-release.ts'
 import { contentOf, isUnchanged } from './same-build.ts'
-import { releaseOf, takenNames } from './what-is-there.ts'
-import { projectVersion } from './version-name.ts'
+import { carriesKeyFile, nameRelease, releaseOf, shareOf } from './what-is-there.ts'
 
 const DEFAULT_LEVEL = 12
 const SALT_BYTES = 16
@@ -152,26 +151,18 @@ export async function shipRelease(host: PublisherHost, plan: ShipPlan): Promise<
   const channel = checkChannelName(plan.channel ?? home.description.channel)
   const client = await openClient(plan, home)
   const { base, server, refused } = await catchUp(home, channel, client)
-  await checkKeysInForce(home, await newestRelease(home, channel))
-  await checkKeysInForce(home, await releaseOf(home, base?.head))
-  const taken = await takenNames(home, channel, client, base?.head)
-  const version = plan.version ?? (await projectVersion(project, host.clock(), taken.versions))
-  checkVersionName(version) // before it becomes part of a path that is emptied
+  const offered = base?.head
+  const { version, after } = await nameRelease(host, plan, { home, channel, client, offered })
   const notes = plan.notes ?? (project.notes === undefined ? undefined : await readFile(project.notes, 'utf8'))
   if (plan.atMs !== undefined)
     checkSchedule(home, channel, version, { base: base?.head, atMs: plan.atMs, nowMs: host.clock() })
   const made = await planned(host, project)
-  const offered = base?.head
+  const terms = { home, client, channel, version, notes, made, after }
   if (offered?.manifest.version === version)
-    return await shippedBefore(
-      host,
-      plan,
-      { home, client, channel, before: undefined, version, notes, made, after: 0 },
-      offered,
-    )
+    return await shippedBefore(host, plan, { ...terms, before: undefined }, offered)
   await makeRoom(host, home, version, { channel, offered })
   const before = await newestRelease(home, channel)
-  const shipment: Shipment = { home, client, channel, before, version, notes, made, after: taken.sequence }
+  const shipment: Shipment = { ...terms, before }
   const draft = await makeDraft(host, plan, shipment)
   try {
     const salt = hexEncode(systemRandom(SALT_BYTES))
@@ -331,17 +322,6 @@ async function plannedSchedule(
   if (atMs === undefined) return undefined
   const offered = await releaseOf(home, base)
   return { at: formatTime(atMs), readable: readableBefore(offered?.manifest, draft.manifest) }
-}
-
-/** A release without a key file is followed by one without: its publisher keeps the key on a server. */
-function carriesKeyFile(before: StoredRelease | undefined): boolean {
-  const { files = [] } = before?.manifest ?? {}
-  return !files.some(({ keyId }) => keyId !== undefined) || files.some(({ path }) => path === runtimeKeyFile)
-}
-
-/** The share of installs that gets the release: as it is said, else as the rollout that runs has it. */
-function shareOf(base: Head | undefined, percent: number | undefined): number {
-  return percent ?? (base?.rollout?.paused === true ? undefined : base?.rollout?.percent) ?? 100
 }
 
 async function makeDraft(host: PublisherHost, plan: ShipPlan, shipment: Shipment): Promise<StoredRelease> {
