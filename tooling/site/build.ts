@@ -32,6 +32,11 @@ function write(place: string, content: string | Uint8Array): void {
   writeFileSync(path, content)
 }
 
+/** VitePress takes a link for one to a page, and browsers a file for a download, unless its name says what it is. */
+function servedName(file: string): string {
+  return /\.(?:conf|json|jsonc|md|mjs|svg|ts|tsv|txt|yaml|yml)$/.test(file) ? file : `${file}.txt`
+}
+
 /** The first page and the page of paths: written for the site alone. */
 function ownPages(): MadePage[] {
   return ['index.md', 'paths.md'].map((place) => ({
@@ -55,7 +60,7 @@ async function gather(): Promise<void> {
     places,
     sources: values.sources === undefined ? undefined : `${values.sources}/blob/main`,
     copy: (file: string, isPicture: boolean): string => {
-      const place = posix.join('files', file)
+      const place = posix.join('files', isPicture ? file : servedName(file))
       // VitePress takes pictures from beside the pages, and everything else as it is from `public`.
       write(posix.join(isPicture ? '' : 'public', place), readFileSync(join(root, file)))
       return place

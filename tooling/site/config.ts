@@ -10,6 +10,15 @@ interface Navigation {
 
 const navigation = JSON.parse(readFileSync(new URL('navigation.json', import.meta.url), 'utf8')) as Navigation
 
+/** Documents link to headings as a forge names them: VitePress's own names differ where a heading begins with a digit. */
+function slugify(heading: string): string {
+  const kept = heading
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\p{M} _-]/gu, '')
+  return kept.replaceAll(' ', '-')
+}
+
 const config = defineConfig({
   title: 'Keyturn',
   description: 'Ship large desktop apps and games from your own server, and rotate every key',
@@ -18,7 +27,7 @@ const config = defineConfig({
   // No icon of its own; browsers ask a server for one otherwise.
   head: [['link', { rel: 'icon', href: 'data:,' }]],
   // Texts come from the repository as they are: nothing in them is markup of this site.
-  markdown: { html: false },
+  markdown: { html: false, anchor: { slugify } },
   // Relative links were checked when the pages were gathered; this looks at the result once more.
   ignoreDeadLinks: [/^\.?\/?(\.\.\/)*api\//, /^\.?\/?(\.\.\/)*files\//],
   themeConfig: {

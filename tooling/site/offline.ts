@@ -2,11 +2,11 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 
-/** `href="/guides/ci.html#x"`, and the same with `src`; not addresses of other hosts. */
-const ADDRESS = /\b(href|src)="(\/(?!\/)[^"#?]*|)(#[^"]*)?"/g
+/** `href="/guides/ci.html#x"`, `href="./ci.html"`, and the same with `src`; not addresses of other hosts. */
+const ADDRESS = /\b(href|src)="(\/(?!\/)[^"#?]*|\.{1,2}\/[^"#?]*|)(#[^"]*)?"/g
 
-/** `href="./guides/#x"`: a server answers with the page of the folder, a disk with a list of its files. */
-const FOLDER = /\bhref="(\.{1,2}\/(?:[^"#?]*\/)?)(#[^"]*)?"/g
+/** What a fragment leads to. */
+const ID = /\s(?:id|name)="([^"]+)"/g
 
 /** The script of a page. */
 const MODULE = /<script type="module" src="([^"]+)"><\/script>/g
@@ -27,34 +27,45 @@ const startedByServer = (source: string, search: string): string =>
  * @param folder what VitePress has built.
  * @param base path of the site on its server, with slashes at both ends.
  * @returns the number of pages.
- * @throws Error that names each address that leads to no file.
+ * @throws Error that names each address that leads to no file, or to no heading of its page.
  */
 export function openableFromDisk(folder: string, base: string): number {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => name.replaceAll('\\', '/'))
   const pages = files.filter((name) => name.endsWith('.html') && !name.startsWith('api/'))
   const dead: string[] = []
+  const headings = new Map<string, ReadonlySet<string>>()
   for (const page of pages) {
     const path = join(folder, page)
     const text = readFileSync(path, 'utf8').replace(ADDRESS, (whole, name: string, target: string, fragment = '') => {
+      if (target.startsWith('/') && !target.startsWith(base)) return whole
+      const file = target === '' ? page : placeOf(target, { page, base })
+      if (!existsSync(join(folder, file)) || !hasHeading(headings, join(folder, file), fragment))
+        dead.push(`${page}: ${target}${fragment}`)
       if (target === '') return whole
-      if (!target.startsWith(base)) return whole
-      const file = fileOf(target.slice(base.length))
-      if (!existsSync(join(folder, file))) dead.push(`${page}: ${target}`)
       return `${name}="${posix.relative(posix.dirname(page), file)}${fragment}"`
-    })
-    const named = text.replace(FOLDER, (_whole, target: string, fragment = '') => {
-      const file = `${target}index.html`
-      if (!existsSync(join(folder, posix.dirname(page), file))) dead.push(`${page}: ${target}`)
-      return `href="${file}${fragment}"`
     })
     const search = posix.relative(posix.dirname(page), 'search.html')
     writeFileSync(
       path,
-      named.replaceAll(MODULE, (_tag, source: string) => startedByServer(source, search)),
+      text.replaceAll(MODULE, (_tag, source: string) => startedByServer(source, search)),
     )
   }
   if (dead.length > 0) throw new Error(`Links that lead to no page:\n${[...new Set(dead)].join('\n')}`)
   return pages.length
+}
+
+function placeOf(target: string, { page, base }: { readonly page: string; readonly base: string }): string {
+  if (target.startsWith('/')) return fileOf(target.slice(base.length))
+  return fileOf(posix.join(posix.dirname(page), target))
+}
+
+/** Whether a page has the heading of a fragment; `known` keeps what was read. */
+function hasHeading(known: Map<string, ReadonlySet<string>>, path: string, fragment: string): boolean {
+  const id = decodeURIComponent(fragment.slice(1))
+  if (id === '' || !path.endsWith('.html')) return true
+  const ids = known.get(path) ?? new Set([...readFileSync(path, 'utf8').matchAll(ID)].map((match) => match[1] ?? ''))
+  known.set(path, ids)
+  return ids.has(id)
 }
 
 function fileOf(address: string): string {

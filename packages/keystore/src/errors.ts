@@ -6,7 +6,7 @@ export const keystoreErrors = {
   KEY_PASSPHRASE: {
     kind: 'auth',
     meaning: 'The passphrase does not open the keystore.',
-    remedy: 'Try again; if the passphrase is lost, only a backup under another passphrase helps.',
+    remedy: 'Try again; if the passphrase is lost, only a backup from before it was changed helps.',
   },
   KEY_PERMISSION: {
     kind: 'policy',

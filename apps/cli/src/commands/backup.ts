@@ -116,7 +116,8 @@ async function writeBackup(
     data: { file: target, files: written.files, bytes: written.bytes, read_back: true },
     text:
       `${counted(written.files, 'file')} (${formatBytes(written.bytes)}) sealed in ${target} and read back.\n` +
-      'Keep the passphrase apart from the file; without it nothing opens it.',
+      'Keep the passphrase apart from the file; without it nothing opens it. The keys inside open with the passphrase of ' +
+      'the home, as before: you need both.',
   }
 }
 

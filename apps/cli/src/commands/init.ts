@@ -20,7 +20,11 @@ export function registerInit(program: Command, cli: Cli): void {
   const init = program
     .command('init')
     .description('create the home folder: keystore, release identity, keys, role document 1')
-    .option('--product <name>', 'the product, a-z, 0-9 and dashes', 'game')
+    .option(
+      '--product <name>',
+      "the product, a-z, 0-9 and dashes; folders on players' machines are named after it, and it stays",
+      'game',
+    )
     .option('--channel <name>', 'the default channel', 'stable')
     .option('--server <url>', 'the release server to publish to')
     .option('--next-passphrase-file <file>', 'another passphrase for the file with the next identity key')
@@ -69,6 +73,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
       context,
       names,
       await createHome({ ...names, passphrase, nextPassphrase, clock: context.clock, signal: context.signal }),
+      options.nextPassphraseFile !== undefined,
     )
   } finally {
     wipe(passphrase, nextPassphrase)
@@ -80,12 +85,13 @@ function created(
   context: Context,
   { folder, product, channel }: { readonly folder: string; readonly product: string; readonly channel: string },
   { description, pin, nextKeyFile }: CreatedHome,
+  hasOwnPassphrase: boolean,
 ): CommandResult {
   const { prefix } = description.identity
   const next = [
     '',
-    'Move the next identity key to another medium now: anyone who has it controls the identity.',
-    'Then make a backup: keyturn backup FILE',
+    'Move the next identity key to another medium now: anyone who has it, and its passphrase, controls the identity.',
+    'Nobody can reset the passphrase: keep it where somebody finds it. Then make a backup: keyturn backup FILE',
     'To release something: "keyturn serve" in another terminal, then "keyturn project init" and "keyturn ship"',
   ]
   const facts = formatTable([
@@ -93,7 +99,10 @@ function created(
     ['product', `${product}, channel ${channel}`],
     ['identity', prefix],
     ['pin for launchers', pin],
-    ['next identity key', nextKeyFile],
+    [
+      'next identity key',
+      `${nextKeyFile}, under ${hasOwnPassphrase ? 'a passphrase of its own' : 'the same passphrase'}`,
+    ],
   ])
   return {
     data: { home: folder, product, channel, prefix, pin, next_key_file: nextKeyFile, key_id: 1, roles_version: 1 },

@@ -61,9 +61,17 @@ const OPENERS: Partial<Record<NodeJS.Platform, readonly [string, ...string[]]>> 
   win32: ['rundll32', 'url.dll,FileProtocolHandler'],
 }
 
+/** A browser that ends in this time with an error has shown nothing. */
+const FAILED_START_MS = 10_000
+
 function startDetached(program: string, args: readonly string[], target: string): void {
+  const startedMs = performance.now()
   const child = spawn(program, args, { detached: true, stdio: 'ignore', windowsHide: false })
-  child.on('error', () => process.stderr.write(`No browser could be started. Open this address in one: ${target}\n`))
+  const sayAddress = (): void =>
+    void process.stderr.write(`No browser could be started. Open this address in one: ${target}\n`)
+  child.on('error', sayAddress)
+  // Where there is no screen, a browser starts and ends at once.
+  child.on('exit', (code) => void (code !== 0 && performance.now() - startedMs < FAILED_START_MS && sayAddress()))
   child.unref()
 }
 

@@ -109,7 +109,7 @@ export function statusText(status: EngineStatus): string {
     `Folder   ${status.folder}`,
     `Server   ${status.server} (${status.channel})`,
     'Release  ' +
-      `${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', not started yet'}`,
+      `${status.version ?? 'none'}${status.confirmed ? '' : status.version === undefined ? '' : ', no start has lasted half a minute yet'}`,
     `Trust    ${status.trust}: ` +
       `${isOlder ? `verified: this release comes from its publisher; the newest known one is ${status.offered ?? ''}` : trustWords[status.trust]}`,
   ]

@@ -1,3 +1,5 @@
+import { join } from 'node:path'
+import { pathExists } from '@keyturn/primitives/node'
 import type { Command } from 'commander'
 import { scopes } from '@keyturn/release-client'
 import type { Scope } from '@keyturn/release-client'
@@ -87,6 +89,8 @@ function addCreate(token: Command): void {
         },
         command: Command,
       ) => {
+        const { dataDir, databaseUrl } = await configOf(command)
+        const isNew = databaseUrl === undefined && !(await pathExists(join(dataDir, 'metadata.sqlite')))
         await onServer(command, 'create', async (server) => {
           const created = await server.createToken({
             name: options.name,
@@ -97,6 +101,11 @@ function addCreate(token: Command): void {
             upload_quota: options.uploadQuota,
           })
           printAnswer(command, created, created.secret)
+          if (isNew)
+            process.stderr.write(
+              `warning: "${dataDir}" had no data of a server. The token is for a server that you start on it; for one ` +
+                'that runs already, name its folder with --data\n',
+            )
         })
       },
     )

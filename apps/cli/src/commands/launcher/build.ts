@@ -112,10 +112,18 @@ async function runBuild(context: Context, options: BuildOptions): Promise<Comman
     signal: context.signal,
     onStep: (text) => context.onStep('launcher-build', text),
   }
+  warnOfThisMachine(context, wanted.config)
   if (context.dryRun) return planned(await planLauncher(wanted))
   const built = await buildLauncher(wanted)
   for (const warning of built.warnings) context.warn(warning)
   return { data: dataOf(built), text: textOf(built, options.out) }
+}
+
+/** What is right for a first try is wrong for players: the address is inside the executable for good. */
+function warnOfThisMachine(context: Context, { server }: LauncherOptions['config']): void {
+  const host = URL.canParse(server) ? new URL(server).hostname : ''
+  if (host === 'localhost' || host === '[::1]' || host.startsWith('127.'))
+    context.warn(`Players cannot reach ${server}, which is this machine: give --server with the address that they use`)
 }
 
 /** A launcher needs no project; one that is there fills in what no flag says. */

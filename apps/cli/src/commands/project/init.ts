@@ -66,6 +66,17 @@ function formatAdvice(files: readonly { readonly size: number }[]): string[] {
   ]
 }
 
+/** A client that knows no archives would not find its files: nothing later says so before a player does. */
+function archiveAdvice(files: readonly { readonly path: string }[]): string[] {
+  const tops = [...new Set(files.flatMap(({ path }) => (path.includes('/') ? [path.split('/')[0] ?? ''] : [])))]
+  if (tops.length === 0) return []
+  const shown = tops.slice(0, MAX_SUGGESTIONS).map((top) => printable(top, 80))
+  return [
+    `Each top folder becomes an encrypted archive, pack/<folder>.m2p: ${shown.join(', ')}${tops.length > shown.length ? ', …' : ''}`,
+    'Your program has to open them with a reader (C, C#, JavaScript). If it reads plain files, add "plain": ["**"]',
+  ]
+}
+
 async function runInit(context: Context, options: InitOptions): Promise<CommandResult> {
   requireFolder(options.source)
   const { archiveFormat } = options
@@ -107,6 +118,7 @@ async function runInit(context: Context, options: InitOptions): Promise<CommandR
     ...(settings.length === 0
       ? []
       : [`Add files that players edit to "keep". These look like settings: ${quoted(settings)}`]),
+    ...archiveAdvice(files),
     ...(format === undefined ? formatAdvice(files) : []),
     'Next: "keyturn ship"',
   ]
