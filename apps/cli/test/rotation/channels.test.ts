@@ -1,4 +1,5 @@
 // A product with several channels: a rotation signs again what each of them offers, or it could not be published.
+import { cpSync } from 'node:fs'
 import { createEngine } from '@keyturn/install-engine'
 import { trustPin } from '@keyturn/publisher/release'
 import { identityRotation, identityRotationSteps, readRotation, runRotationSteps } from '@keyturn/publisher/rotation'
@@ -64,6 +65,19 @@ describe('a product with two channels', () => {
     await twoChannels()
     await done('roles', 'propose', '--add-release', 'new', '--remove-release', 'release/1')
     await done('roles', 'seal')
+    await everyoneInstalls()
+  })
+
+  it('goes on with a server whose disk was restored from before two rotations', async () => {
+    await twoChannels()
+    await world.stopServer()
+    cpSync(world.path('server'), world.path('saved'), { recursive: true })
+    await world.connect()
+    await done('rotate', 'release', '--revoke')
+    await done('rotate', 'head', '--revoke')
+    await world.stopServer()
+    await world.connect(Date.now, false, { dataDir: world.path('saved') })
+    await done('release', 'renew', '--all')
     await everyoneInstalls()
   })
 

@@ -3,7 +3,7 @@ import { formatPin } from '@keyturn/kel'
 import type { Head, ManifestPin } from '@keyturn/manifest'
 import { KeyturnError } from '@keyturn/primitives'
 import { ServerError } from '@keyturn/release-client'
-import type { ReleaseServerClient, WantedHead } from '@keyturn/release-client'
+import type { ChannelView, Publication, ReleaseServerClient, WantedHead } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { Progress } from '../session.ts'
 import type { HomeSession } from '../home-session.ts'
@@ -11,7 +11,7 @@ import { noteHeadPublished } from '../records/heads.ts'
 import type { StoredHead } from '../records/heads.ts'
 import { runtimeKeyFile } from '../records/runtime-key-file.ts'
 import { requireSigned } from './sign-release.ts'
-import { renewStanding } from './standing-signatures.ts'
+import { headsOfNewLog, renewStanding } from './standing-signatures.ts'
 import { readIdentityLog, readIfThere, readReleases, readRoles, releaseFiles } from '../records/store.ts'
 import type { StoredRelease } from '../records/store.ts'
 import { uploadRelease } from '../server/upload-release.ts'
@@ -109,7 +109,7 @@ async function sendHead(
   { head, bytes }: StoredHead,
   options: PublishOptions,
 ): Promise<PublishReport> {
-  const { description, paths } = home
+  const { paths } = home
   const { channel, manifest, fallback, preload } = head
   await ensureProduct(home, client)
   const ahead = await trustAhead(home, client)
@@ -132,7 +132,7 @@ async function sendHead(
       { hint: 'Nobody could start it. Give the server a vault, or schedule a release with a key file' },
     )
   if (ahead.log !== undefined) await renewStanding(home, client, head)
-  const { wanted } = await client.publish(description.product, channel, {
+  const { wanted } = await publishWithLog(home, client, channel, {
     version: manifest.version,
     head: bytes,
     ifHeadSequence: options.ifHeadSequence,
@@ -141,6 +141,30 @@ async function sendHead(
   })
   await noteHeadPublished(paths, channel, bytes)
   return { version: manifest.version, sequence: manifest.sequence, ...report, runtimeKeys, wanted: wanted ?? undefined }
+}
+
+/**
+ * A newer log comes with the head of one channel. Where the heads of all others count under that log alone, the log goes
+ * first and they follow at once.
+ */
+async function publishWithLog(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  channel: string,
+  publication: Publication,
+): Promise<ChannelView> {
+  const { product } = home.description
+  try {
+    return await client.publish(product, channel, publication)
+  } catch (error) {
+    if (!(error instanceof KeyturnError) || error.code !== 'PUB_WOULD_BREAK') throw error
+    const others = await headsOfNewLog(home, client, channel)
+    if (others === undefined) throw error
+    await publishTrust(home, client, { force: true })
+    const view = await client.publish(product, channel, publication)
+    for (const head of others) await sendHead(home, client, head, { signal: new AbortController().signal })
+    return view
+  }
 }
 
 /** As {@link publishHead}, for a release at hand. */
@@ -291,13 +315,17 @@ export async function publishRotation(
 }
 
 /** Uploads role documents and log as they are in the home; the server takes what extends its own. */
-export async function publishTrust(home: HomeSession, client: ReleaseServerClient): Promise<void> {
+export async function publishTrust(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  options: { readonly force?: boolean } = {},
+): Promise<void> {
   const { description, paths } = home
   await ensureProduct(home, client)
   for (const { document, bytes } of await readRoles(paths, description.identity.prefix))
     await client.putRoles(description.product, document.version, bytes)
   const { bytes } = await readIdentityLog(paths, description.identity.prefix)
-  await client.putLog(description.product, bytes)
+  await client.putLog(description.product, bytes, options)
 }
 
 /** The pin launchers get: the inception of the identity. */

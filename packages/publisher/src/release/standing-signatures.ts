@@ -6,7 +6,7 @@ import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { HomeSession } from '../home-session.ts'
 import { noteHeadPublished, readPublishedChannels, readPublishedHead } from '../records/heads.ts'
 import type { StoredHead } from '../records/heads.ts'
-import { readReleases } from '../records/store.ts'
+import { readReleases, rolesInForce } from '../records/store.ts'
 import { roleAliases } from './sign-release.ts'
 
 /**
@@ -27,6 +27,32 @@ export async function renewStanding(home: HomeSession, client: ReleaseServerClie
     await sendSignatures(home, client, channel, [manifest.sha256, fallback?.sha256])
     await sendHeadSignatures(home, client, standing)
   }
+}
+
+/**
+ * The heads of other channels that count under the log of this home and not before it, as after a server was restored
+ * from a backup that is older than a rotation.
+ *
+ * @param home - Open home.
+ * @param client - Its server.
+ * @param channel - The one whose head comes with the log.
+ * @returns Undefined when a channel of the server has no such head here: then the log would leave it without one.
+ */
+export async function headsOfNewLog(
+  { paths, description: { identity, product } }: HomeSession,
+  client: ReleaseServerClient,
+  channel: string,
+): Promise<StoredHead[] | undefined> {
+  const { document } = await rolesInForce(paths, identity.prefix)
+  const found: StoredHead[] = []
+  for (const shown of await client.listChannels(product)) {
+    if (shown.channel === channel || shown.head === null) continue
+    const standing = await readPublishedHead(paths, shown.channel)
+    const isNewer = standing !== undefined && standing.head.sequence > shown.head.sequence
+    if (!isNewer || standing.head.rolesVersion !== document.version) return undefined
+    found.push(standing)
+  }
+  return found
 }
 
 async function sendSignatures(
