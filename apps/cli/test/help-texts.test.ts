@@ -8,7 +8,7 @@ import { describeCommands } from '../src/describe-commands.ts'
 const VERBS = new Set(
   (
     'act add announce answer ask attest build change check compare copy create derive end extract find finish forget ' +
-    'give let link list lock make offer open pack practise prepare print promote protect prove publish put read remove ' +
+    'give import let link list lock make offer open pack practise prepare print promote protect prove publish put read remove ' +
     'repeat replace report restore revoke rotate run save seal serve set show sign stop take unlock unpack update ' +
     'upload verify write say'
   ).split(' '),
