@@ -1,0 +1,2 @@
+#!/bin/sh
+echo "content key $M2PACK_KEY_ID"
