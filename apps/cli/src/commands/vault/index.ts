@@ -11,7 +11,7 @@ import { registerVaultRemove } from './remove.ts'
 import { registerVaultRotate } from './rotate.ts'
 import { registerVaultSweep } from './sweep.ts'
 import { registerVaultRetire } from './retire.ts'
-import { registerVaultShares } from './shares.ts'
+import { registerVaultShares } from './shares/index.ts'
 import { registerVaultStatus } from './status.ts'
 
 /** Registers `keyturn vault …`. */

@@ -1,22 +1,14 @@
 import { wipe } from '@keyturn/primitives'
-import { checkSpare, makeSpare, useSpare } from '@keyturn/publisher/vault'
+import { checkSpare, makeSpare } from '@keyturn/publisher/vault'
 import type { VaultFlags } from '@keyturn/publisher/vault'
 import type { Command } from 'commander'
-import type { Cli, CommandResult, Context } from '../../command.ts'
-import { withVault } from '../../flags/vault.ts'
-import { makeShares, planShares, readShares } from '../../share-files.ts'
-import type { MakeShareFlags } from '../../share-files.ts'
+import type { Cli, CommandResult, Context } from '../../../command.ts'
+import { withVault } from '../../../flags/vault.ts'
+import { makeShares, planShares } from '../../../share-files.ts'
+import type { MakeShareFlags } from '../../../share-files.ts'
 
-interface UseFlags extends VaultFlags {
-  readonly shareFile: readonly string[]
-  readonly newPassphraseFile?: string | undefined
-}
-
-/** Registers `keyturn vault shares …`. */
-export function registerVaultShares(vault: Command, cli: Cli): void {
-  const shares = vault
-    .command('shares')
-    .description('make and use a spare key of the vault that only several people open together')
+/** Registers `keyturn vault shares make`. */
+export function registerVaultSharesMake(shares: Command, cli: Cli): void {
   const make = shares
     .command('make <folder>')
     .description('make a spare key, and a file with a share of its passphrase for each holder')
@@ -26,15 +18,6 @@ export function registerVaultShares(vault: Command, cli: Cli): void {
     example: 'keyturn vault shares make /media/stick/shares --threshold 3 --count 5',
     dryRun: true,
     run: runMake,
-  })
-  const use = shares
-    .command('use')
-    .description('put the vault under a new passphrase, by enough shares of its spare key')
-    .requiredOption('--share-file <file...>', 'a file with a share; repeat until the set has enough')
-    .option('--new-passphrase-file <file>', 'read the new passphrase from a file (default: it is asked for)')
-  cli.define<UseFlags>(withVault(use), {
-    example: 'keyturn vault shares use --share-file share-1-of-5.txt share-2-of-5.txt share-4-of-5.txt',
-    run: runUse,
   })
 }
 
@@ -70,23 +53,5 @@ async function runMake(
     })
   } finally {
     wipe(passphrase)
-  }
-}
-
-async function runUse(context: Context, flags: UseFlags): Promise<CommandResult> {
-  const spare = await readShares(context, flags.shareFile)
-  try {
-    const vault = await context.ask.newPassphrase('New passphrase of the vault', flags.newPassphraseFile)
-    try {
-      await useSpare(context, flags, { vault, spare })
-    } finally {
-      wipe(vault)
-    }
-  } finally {
-    wipe(spare)
-  }
-  return {
-    data: { changed: true },
-    text: 'The vault opens under the new passphrase. The spare key and its shares are as they were.',
   }
 }
