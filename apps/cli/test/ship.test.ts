@@ -57,6 +57,32 @@ describe('keyturn ship', () => {
     expect(await ship('--version-name', '1.4.3')).toMatchObject({ version: '1.4.3', previous: '1.4.2' })
   })
 
+  it.each([
+    ['a release that is there', (version: string) => version],
+    ['one that nobody made', () => '9.9'],
+  ])('takes no sequence from a server that nobody signed: %s', async (_, named) => {
+    const { version } = await ship()
+    const real = globalThis.fetch
+    globalThis.fetch = async (input, init) => {
+      const response = await real(input, init)
+      if (!String(input).includes('/releases?')) return response
+      const { items, ...rest } = (await response.json()) as { items: object[] }
+      const forged = { ...items[0], version: named(String(version)), state: 'published', sequence: 90_000_000 }
+      return Response.json({ ...rest, items: [...items, forged] })
+    }
+    try {
+      await edit('exit 6')
+      const shipped = await ship()
+      const manifest = await readFile(
+        world.path('home/releases/stable', String(shipped['version']), 'manifest.json'),
+        'utf8',
+      )
+      expect(JSON.parse(manifest)).toMatchObject({ sequence: 2 })
+    } finally {
+      globalThis.fetch = real
+    }
+  })
+
   it.each(['../..', '..', '', 'a/b', '.'])('touches nothing for a version named "%s"', async (name) => {
     const first = await ship('--version-name', '1.0.0')
     expect(await refusal('--version-name', name)).toBe('MAN_VERSION')

@@ -166,21 +166,44 @@ export async function findOrFetchRelease(
 }
 
 /**
+ * The sequence of a release that the server lists, from the manifest that the release keys in force signed.
+ *
+ * @param home - Open home.
+ * @param client - Its server.
+ * @returns 0 when the server shows nothing by that name that counts: what only a server says is never signed.
+ */
+export async function signedSequence(
+  home: HomeSession,
+  client: ReleaseServerClient,
+  { channel, version }: { readonly channel: string; readonly version: string },
+): Promise<number> {
+  const { product } = home.description
+  const files = new ServerFiles(client, product)
+  try {
+    checkVersionName(version)
+    const bytes = await files.namedManifest(channel, version)
+    const signatures = bytes && (await files.beside(channel, version, 'sigs.json'))
+    if (bytes === undefined || signatures === undefined) return 0
+    verifyManifestSignatures(bytes, signatures, await releaseRule(home))
+    return checkPlace(parseManifest(bytes), { product, channel, version }).sequence ?? 0
+  } catch (error) {
+    if (!(error instanceof KeyturnError) || error.kind === 'unavailable') throw error
+    return 0
+  }
+}
+
+/**
  * Checks before a stolen key is revoked that the server shows nothing that this home did not offer: what a thief may
  * have offered is never signed again because a server shows it.
  *
  * @param home - Open home.
  * @param client - Its server; undefined when none is asked.
- * @param channels - Whose releases will be signed again; default: all that offer something.
  * @throws {@link PublisherError} `CLI_TURN_UNREADY`, with what to do if the release is our own, and if it is not.
  */
-export async function refuseUnknownOffers(
-  home: HomeSession,
-  client: ReleaseServerClient | undefined,
-  channels: readonly string[] | undefined,
-): Promise<void> {
+export async function refuseUnknownOffers(home: HomeSession, client: ReleaseServerClient | undefined): Promise<void> {
   if (client === undefined) return
-  for (const channel of channels ?? (await readChannelsWithHead(home, client))) {
+  // All of them, since a rotation signs again what every channel offers.
+  for (const channel of await readChannelsWithHead(home, client)) {
     const { base } = await readKnownHeads(home, channel, client)
     const pin = base?.source === 'server' ? base.head.manifest : undefined
     const own = await readReleases(home.paths, channel)

@@ -2,7 +2,7 @@ import type { Head } from '@keyturn/manifest'
 import { checkVersionName } from '@keyturn/manifest/publish'
 import type { ReleaseServerClient } from '@keyturn/release-client'
 import type { HomeSession } from '../home-session.ts'
-import { checkKeysInForce } from '../offers/catch-up.ts'
+import { checkKeysInForce, signedSequence } from '../offers/catch-up.ts'
 import type { Project } from '../project/project.ts'
 import { runtimeKeyFile } from '../records/runtime-key-file.ts'
 import { newestRelease } from '../records/sealed.ts'
@@ -14,7 +14,7 @@ import { projectVersion } from './version-name.ts'
 /** What no further release of a channel may be called. */
 interface TakenNames {
   readonly versions: readonly string[]
-  /** The highest sequence that was ever published; 0 before the first. */
+  /** The sequence that is offered, or a higher one that a release on the server is signed with; 0 before the first. */
   readonly sequence: number
 }
 
@@ -23,7 +23,8 @@ const LOOKED_AT = 100
 
 /**
  * The names of a channel that are taken, here and on the server: a home for CI knows the offer and nothing else, and
- * another machine may have published. Drafts on the server are in nobody's way.
+ * another machine may have published. Drafts on the server are in nobody's way. Names are only avoided; a sequence
+ * counts as far as it is signed.
  *
  * @param home - Open home.
  * @param channel - The channel.
@@ -31,19 +32,24 @@ const LOOKED_AT = 100
  * @param offered - The head in force; what it schedules counts too.
  */
 async function takenNames(
-  { paths, description: { product } }: HomeSession,
+  home: HomeSession,
   channel: string,
   client: ReleaseServerClient,
   offered: Head | undefined,
 ): Promise<TakenNames> {
-  const own = (await readReleases(paths, channel)).map(({ manifest }) => manifest.version)
+  const { product } = home.description
+  const own = (await readReleases(home.paths, channel)).map(({ manifest }) => manifest.version)
   const known = (await client.getProduct(product)) !== undefined
   const { items } = known ? await client.listReleases(product, { channel, limit: LOOKED_AT }) : { items: [] }
   const published = items.filter(({ state }) => state !== 'draft')
   const scheduled = offered?.preload === undefined ? [] : [offered.preload.version]
+  const versions = [...own, ...scheduled, ...published.map(({ version }) => version)]
+  const sequence = offered?.manifest.sequence ?? 0
+  const last = published.toSorted((one, other) => other.sequence - one.sequence)[0]
+  if (last === undefined || last.sequence <= sequence) return { versions, sequence }
   return {
-    versions: [...own, ...scheduled, ...published.map(({ version }) => version)],
-    sequence: Math.max(0, ...published.map(({ sequence }) => sequence)),
+    versions,
+    sequence: Math.max(sequence, await signedSequence(home, client, { channel, version: last.version })),
   }
 }
 

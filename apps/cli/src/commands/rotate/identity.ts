@@ -141,7 +141,7 @@ export async function openIdentityRotation(
       if (!context.dryRun) await requireFresh(context, home, { client: options.client })
       // What a thief may have offered under a stolen key is never signed again because a server shows it.
       if (!context.dryRun && !revoke) await followOffers(home, options.client)
-      if (!context.dryRun && revoke) await refuseUnknownOffers(home, options.client, options.channels)
+      if (!context.dryRun && revoke) await refuseUnknownOffers(home, options.client)
       await checkIdentityRotation(home, context.signal)
     },
     covers: (pending) => identityCovers(pending, home.description, wantedOf(flags, kind, options)),
