@@ -215,6 +215,19 @@ describe('an access token', () => {
     expect(named.error.code).not.toBe('REL_SERVER_TOKEN')
   })
 
+  it('whose file is not there is refused by what named the file', async () => {
+    const nowhere = world.path('no-token.txt')
+    const byFlag = await keyturn('doctor', '--token-file', nowhere)
+    expect(byFlag.error).toMatchObject({ code: 'CLI_PATH_UNKNOWN', hint: expect.stringContaining('--token-file') })
+    vi.stubEnv('KEYTURN_TOKEN_FILE', nowhere)
+    const byVariable = await keyturn('doctor')
+    vi.unstubAllEnvs()
+    expect(byVariable.error).toMatchObject({
+      code: 'CLI_PATH_UNKNOWN',
+      hint: expect.stringContaining('the variable KEYTURN_TOKEN_FILE'),
+    })
+  })
+
   it('goes over plain http to this machine only (REL_INSECURE_SERVER)', async () => {
     await (await world.home()).update({ server: 'http://updates.example.org' })
     const refused = await keyturn('release', 'list', '--remote')

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { printable } from '@keyturn/primitives'
+import { isMissing } from '@keyturn/primitives/node'
 import { ReleaseServerClient } from '@keyturn/release-client'
 import { PublisherError } from '../errors.ts'
 import type { HomeDescription, HomePaths } from '../home.ts'
@@ -86,9 +88,26 @@ function checkMayHaveToken({ origin, protocol, hostname }: URL, options: ServerO
 /** The flag, else the variables, else the token that "keyturn serve" made in this home. */
 async function readToken(options: ServerOptions, paths: HomePaths): Promise<string | undefined> {
   const file = options.tokenFile ?? process.env['KEYTURN_TOKEN_FILE']
-  if (file !== undefined && file !== '') return (await readFile(file, 'utf8')).trim()
+  if (file !== undefined && file !== '') return await readTokenFile(file, options)
   const fromEnvironment = process.env['KEYTURN_TOKEN']
   if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment
   const bytes = await readIfThere(join(paths.server, 'publisher.token'))
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes).trim()
+}
+
+async function readTokenFile(file: string, { tokenFile }: ServerOptions): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim()
+  } catch (error) {
+    if (!isMissing(error)) throw error
+    const namedBy = tokenFile === undefined ? 'the variable KEYTURN_TOKEN_FILE' : '--token-file'
+    throw new PublisherError(
+      'CLI_PATH_UNKNOWN',
+      `The file with the access token is not there: "${printable(file, 1000)}"`,
+      {
+        hint: `${namedBy} names it: correct that, or leave it out to use the token of the home`,
+        cause: error,
+      },
+    )
+  }
 }
