@@ -107,7 +107,10 @@ export interface LaunchOptions {
   readonly offline?: boolean | undefined
   /** Play although the server's newest manifest carried a wrong signature. */
   readonly playInstalled?: boolean | undefined
-  /** The child's stdin, stdout, stderr; default `inherit`. */
+  /**
+   * The child's stdin, stdout, stderr; default `inherit`. To read what it prints, give the descriptor of a file: a child
+   * that ends at once may be gone before `launch()` settles, and Node drops what a pipe held then.
+   */
   readonly stdio?: readonly ('ignore' | 'inherit' | 'pipe' | number)[] | undefined
   /** Arguments after those of the program. */
   readonly args?: readonly string[] | undefined

@@ -12,6 +12,7 @@ import { ReleaseServerClient } from '@keyturn/release-client'
 import { Ask } from '../ask.ts'
 import type { Context } from '../command.ts'
 import { CliError } from '../errors.ts'
+import { playToEnd } from '../played.ts'
 import type { Progress } from '@keyturn/publisher'
 import { openHome } from '@keyturn/publisher'
 import type { HomeSession } from '@keyturn/publisher'
@@ -193,21 +194,11 @@ export class Stage {
    * @param asksServer - Whether an update is looked for first.
    */
   async play(asksServer: boolean): Promise<ClientReport> {
-    const { child, exited, confirmed, offline } = await this.engine.launch({
+    const { signal } = this
+    const { exit, text, offline } = await playToEnd(this.engine, this.path('client.out'), {
       update: asksServer,
-      stdio: ['ignore', 'pipe', 'inherit'],
-      signal: this.signal,
+      signal,
     })
-    let text = ''
-    child.stdout?.setEncoding('utf8').on('data', (part: string) => {
-      text += part
-    })
-    const closed = new Promise<void>((resolve) => {
-      child.stdout?.once('close', resolve)
-    })
-    const exit = await exited
-    await closed
-    await confirmed // it is written down after the client ended
     const line = JSON.parse(text) as Partial<Record<string, unknown>>
     return {
       ok: line['ok'] === true,

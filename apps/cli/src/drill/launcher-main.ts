@@ -3,6 +3,7 @@
 import { createEngine } from '@keyturn/install-engine'
 import type { Engine } from '@keyturn/install-engine'
 import { KeyturnError } from '@keyturn/primitives'
+import { playToEnd } from '../played.ts'
 import type { DrillInstall, LauncherCommand, LauncherReport, LauncherStart } from './launcher-messages.ts'
 
 const visits: Extract<LauncherCommand, { type: 'visit' }>[] = []
@@ -44,17 +45,13 @@ async function check(name: string, engine: Engine): Promise<void> {
 }
 
 /** Starts the client as a player does, and reads what it says of its archives. */
-async function play(name: string, engine: Engine): Promise<void> {
+async function play({ name, folder }: DrillInstall, engine: Engine): Promise<void> {
   let problem = ''
   try {
-    const { child, exited } = await engine.launch({ update: false, stdio: ['ignore', 'pipe', 'ignore'] })
-    let text = ''
-    child.stdout?.setEncoding('utf8').on('data', (part: string) => {
-      text += part
+    const { exit, text } = await playToEnd(engine, `${folder}.out`, {
+      update: false,
+      stdio: ['ignore', 'ignore', 'ignore'],
     })
-    const closed = new Promise((resolve) => child.stdout?.once('close', resolve))
-    const exit = await exited
-    await closed
     if (exit !== 0 || !text.includes('"ok":true')) problem = `exit ${exit}: ${text.trim().slice(0, 200)}`
   } catch (error) {
     problem = codeOf(error)
@@ -80,7 +77,7 @@ async function live(start: LauncherStart): Promise<void> {
     for (const install of start.installs) {
       const engine = engineOf(start, install, start.server)
       await check(install.name, engine)
-      await play(install.name, engine)
+      await play(install, engine)
     }
     for (const { id, server } of visits.splice(0))
       for (const install of start.installs) await visit(start, install, id, server)
