@@ -174,6 +174,12 @@ const targeted: readonly Campaign[] = [
     env: ({ size }) => ({ KEYTURN_DRILL_LAUNCHERS: String(Math.min(size, 500)) }),
   },
   {
+    name: 'journeys: a studio that slept through seventeen rotations',
+    folder: 'apps/cli',
+    command: () => vitest('test/journeys/asleep.test.ts'),
+    env: () => ({ KEYTURN_CAMPAIGN: '1' }),
+  },
+  {
     name: 'publishing: kill -9 of ship and of a schedule at every change of the server',
     folder: 'apps/cli',
     command: () => vitest('test/killed-uploads.test.ts'),

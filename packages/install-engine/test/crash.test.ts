@@ -11,9 +11,9 @@ import { expectedText, offline, temporaryFolder, treeFetch, treeText } from './s
 import { noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
 import type { MadeRelease } from './support/publisher.ts'
 
-const everyNth = Number(process.env['KEYTURN_CRASH_STEP'] ?? '2')
-const faultNth = Number(process.env['KEYTURN_FAULT_STEP'] ?? '9')
-const nestedNth = Number(process.env['KEYTURN_CRASH_NESTED'] ?? '9')
+const everyNth = Number(process.env['KEYTURN_CRASH_STEP'] ?? '3')
+const faultNth = Number(process.env['KEYTURN_FAULT_STEP'] ?? '13')
+const nestedNth = Number(process.env['KEYTURN_CRASH_NESTED'] ?? '13')
 const thirdNth = Number(process.env['KEYTURN_CRASH_THIRD'] ?? '11')
 
 const big = noise(400_000, 3)

@@ -21,7 +21,7 @@ const systems: Readonly<Record<string, (folder: string) => FileSystem>> = {
 }
 
 /** One of so many calls is a kill point. */
-const everyNth = Number(process.env['KEYTURN_CRASH_STEP'] ?? '5')
+const everyNth = Number(process.env['KEYTURN_CRASH_STEP'] ?? '8')
 const MINE = 'mine'
 const LAST_CALL = 200
 

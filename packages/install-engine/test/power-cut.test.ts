@@ -9,7 +9,7 @@ import { expectedText, offline, temporaryFolder, treeFetch, treeText } from './s
 import { PowerCut } from './support/power-cut.ts'
 import { noise, NOW, Publisher, sha256Hex } from './support/publisher.ts'
 
-const cuts = Number(process.env['KEYTURN_POWER_CUTS'] ?? '40')
+const cuts = Number(process.env['KEYTURN_POWER_CUTS'] ?? '25')
 const seed = Number(process.env['KEYTURN_SEED'] ?? '20261121')
 
 const big = noise(400_000, 3)

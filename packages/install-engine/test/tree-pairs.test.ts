@@ -19,7 +19,7 @@ import type { RandomTree } from './support/random-trees.ts'
 import { tracked } from './support/settled.ts'
 
 const SEED = Number(process.env['KEYTURN_SEED'] ?? '20261130')
-const PAIRS = Number(process.env['KEYTURN_TREE_PAIRS'] ?? '60')
+const PAIRS = Number(process.env['KEYTURN_TREE_PAIRS'] ?? '40')
 /** A real volume is slower: this share of the pairs runs there. */
 const SLOWER = Number(process.env['KEYTURN_TREE_PAIRS_SLOWER'] ?? '6')
 /** FUSE remembers for a second what it was asked for, each spelling by itself; and so few pairs have to do there. */

@@ -115,9 +115,11 @@ const expected: Readonly<Record<(typeof drillKinds)[number], readonly RegExp[]>>
 
 /** The test of the guide (`guides.test.ts`) runs these two, and compares the home before and after as well. */
 const IN_THE_GUIDE: readonly string[] = ['release-stolen', 'laptop-lost']
+/** As with a stolen release key, with another role; the campaign has it. */
+const ALIKE = 'head-stolen'
 const kinds =
   process.env['KEYTURN_DRILL_LAUNCHERS'] === undefined
-    ? drillKinds.filter((kind) => !IN_THE_GUIDE.includes(kind))
+    ? drillKinds.filter((kind) => !IN_THE_GUIDE.includes(kind) && kind !== ALIKE)
     : drillKinds
 
 describe('keyturn drill', () => {

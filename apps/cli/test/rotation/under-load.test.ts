@@ -12,7 +12,7 @@ import { command } from '../support/command.ts'
 import { World } from '../support/world.ts'
 
 /** Launchers that update all the time; the campaign takes 2,000. */
-const LAUNCHERS = Number(process.env['KEYTURN_LOAD_LAUNCHERS'] ?? '30')
+const LAUNCHERS = Number(process.env['KEYTURN_LOAD_LAUNCHERS'] ?? '12')
 /** Updates under way at any moment. */
 const AT_ONCE = Math.min(LAUNCHERS, 24)
 /** Launchers that also start the client after each rotation, with a key from the server. */
