@@ -174,8 +174,8 @@ async function makeSecrets(): Promise<{ bundle: string; passphrase: string; toke
 
 /** The scopes that the guide tells to give, and no other. */
 function scopesOfGuide(): Scope[] {
-  const [, list = ''] = /access token for CI\*\* with the scopes ([^,]+(?:, `[^`]+`)* and `[^`]+`)/.exec(guide) ?? []
-  return [...list.matchAll(/`([^`]+)`/g)].map((match) => match[1] as Scope)
+  const [, list = ''] = /^ +--scope (\S+)$/m.exec(guide) ?? []
+  return list.split(',') as Scope[]
 }
 
 describe('the GitHub workflow of docs/guides/ci.md', () => {

@@ -21,7 +21,7 @@ export function registerHalt(release: Command, cli: Cli): void {
         'withdraw it for good: no launcher installs it any more, and those that have it look for another one',
       ),
   )
-  cli.define<HaltOptions>(halt, { example: 'keyturn release halt --withdraw', run: runHalt })
+  cli.define<HaltOptions>(halt, { example: 'keyturn release halt --withdraw --yes', run: runHalt })
 }
 
 async function runHalt(context: Context, options: HaltOptions): Promise<CommandResult> {

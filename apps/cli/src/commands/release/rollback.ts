@@ -15,7 +15,7 @@ export function registerRollback(release: Command, cli: Cli): void {
       .option('--channel <name>', 'the channel (default: that of the home)'),
   )
   cli.define<ChannelOption & OfferOptions>(rollback, {
-    example: 'keyturn release rollback 2026.11.20-1',
+    example: 'keyturn release rollback 2026.11.20-1 --yes',
     dryRun: true,
     run: (context, options, [version]) => reissue(context, options, { version, to: options.channel, rollback: true }),
   })
