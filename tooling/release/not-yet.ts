@@ -6,7 +6,7 @@ const NOT_YET = /^Not on npm yet: [^\n]*(?:\n[^\n]+)*\n\n?/gm
 const INSTALL = /\bnpm (?:install|i|exec)\b[^\n]*@keyturn\/[^\n]*|\bnpx [^\n]*@keyturn\/[^\n]*/g
 const RECORD = fileURLToPath(new URL('on-npm.json', import.meta.url))
 
-/** A text without the note that there is no release on npm yet. */
+/** Takes the note "Not on npm yet" out of a text. */
 export function withoutNotYet(text: string): string {
   return text.replace(NOT_YET, '')
 }

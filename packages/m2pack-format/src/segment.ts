@@ -4,7 +4,7 @@ import type { PlainForm, SegmentRecord } from './entries.ts'
 import { M2pError } from './errors.ts'
 import { segmentAad } from './keys.ts'
 import type { SlotKey } from './keys.ts'
-import { roomFor } from './room.ts'
+import { roomFor } from './buffer-size.ts'
 import { checkZstdFrame } from './zstd-frame.ts'
 
 /** Plaintexts below this are stored as they are. */

@@ -8,12 +8,11 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { root } from '../../checks/workspace.ts'
+import { freePort } from './free-port.ts'
 import { run } from '../run.ts'
 
 const BASE = 'docker.io/library/node:24-slim'
@@ -52,14 +51,6 @@ function makeBase(work: string): void {
   buildah('umount', container)
   buildah('commit', '--quiet', container, BASE)
   buildah('rm', container)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** Starts the server of the image as its user, asks whether it is ready, and ends it. */

@@ -9,12 +9,11 @@ import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { root } from '../../checks/workspace.ts'
+import { freePort } from './free-port.ts'
 import { run } from '../run.ts'
 
 const STATES = join(root, 'tooling/compatibility/states')
@@ -27,14 +26,6 @@ const START_MS = 60_000
 function check(what: string, holds: boolean): void {
   if (!holds) throw new Error(`Does not hold: ${what}`)
   console.log(`  checked: ${what}`)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 /** One Debian, and the server in it. Nothing of systemd runs here: the service is started as its unit would. */

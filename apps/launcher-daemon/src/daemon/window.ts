@@ -70,7 +70,7 @@ function startDetached(program: string, args: readonly string[], target: string)
   const sayAddress = (): void =>
     void process.stderr.write(`No browser could be started. Open this address in one: ${target}\n`)
   child.on('error', sayAddress)
-  // Where there is no screen, a browser starts and ends at once.
+  // On a machine without a screen, a browser ends as soon as it has started.
   child.on('exit', (code) => void (code !== 0 && performance.now() - startedMs < FAILED_START_MS && sayAddress()))
   child.unref()
 }

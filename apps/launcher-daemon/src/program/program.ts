@@ -303,7 +303,7 @@ export class LauncherProgram {
       // stdout belongs to the one JSON object
       ...(flags.json === true ? { stdio: ['inherit', 2, 2] } : {}),
     })
-    // The game runs: what cannot be remembered, on a disk that is full or read-only, is no reason to lose sight of it.
+    // The game is running already, so a full or read-only disk must not stop the launcher from watching it.
     await keepSettings(folder, settings).catch((error: unknown) => this.#warn(error, flags))
     const exitCode = await started.exited
     const data = {

@@ -2,7 +2,7 @@ import { printable } from '@keyturn/primitives'
 import { isOpenedInside, systemErrorCode } from '@keyturn/primitives/node'
 import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from 'node:fs'
 import { M2pError } from '../errors.ts'
-import { roomFor } from '../room.ts'
+import { roomFor } from '../buffer-size.ts'
 
 const INITIAL_BYTES = 1024 * 1024
 const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP'])

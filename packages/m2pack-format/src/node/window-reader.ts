@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs'
 import { M2pError } from '../errors.ts'
-import { roomFor } from '../room.ts'
+import { roomFor } from '../buffer-size.ts'
 
 const WINDOW_BYTES = 1024 * 1024
 

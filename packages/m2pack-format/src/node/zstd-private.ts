@@ -1,5 +1,5 @@
 import * as zlib from 'node:zlib'
-import { roomFor } from '../room.ts'
+import { roomFor } from '../buffer-size.ts'
 
 // One call into zlib for each frame, on an object that stays: making a stream costs 20 times what a small file does.
 // The object behind a stream of node:zlib is not a documented interface, and a wrong call of it does not throw but ends

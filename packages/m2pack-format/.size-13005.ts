@@ -1,1 +1,0 @@
-export * from '@keyturn/m2pack-format/node'
