@@ -43,8 +43,7 @@ export async function catchUp(home: HomeSession, channel: string, client: Releas
 
 /**
  * Takes from the server the events of the log that a home for CI lacks, and the role documents that they seal. Such a
- * home
- * has no identity key, so it holds nothing that could rival them; in any other one, its owner decides.
+ * home has no identity key, so it holds nothing that could rival them; in any other one, its owner decides.
  *
  * @param home - Open home, locked.
  * @param client - Its server.
@@ -221,8 +220,7 @@ export async function refuseUnknownOffers(home: HomeSession, client: ReleaseServ
 
 /**
  * Takes from the server what other machines offered on any channel, before a key is rotated: the rotation has to sign
- * what
- * players are offered now. A server that does not answer is left out.
+ * what players are offered now. A server that does not answer is left out.
  *
  * @param home - Open home, locked.
  * @param client - Its server; undefined when none is asked.

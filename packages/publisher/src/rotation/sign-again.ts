@@ -63,9 +63,8 @@ function hasEnded({ manifest }: StoredRelease, nowMs: number): boolean {
 }
 
 /**
- * Launchers refuse a release of an earlier epoch: the files that everybody may have now get a manifest in the new
- *   one, and
- * go to everyone. A release that a thief may have rolled out is not taken along.
+ * Launchers refuse a release of an earlier epoch: the files that everybody may have now get a manifest in the new one,
+ * and go to everyone. A release that a thief may have rolled out is not taken along.
  */
 async function offerInEpoch(
   home: HomeSession,
